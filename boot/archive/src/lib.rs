@@ -1,0 +1,3 @@
+//! The boot archive.
+#![no_std]
+#![forbid(unsafe_code)]

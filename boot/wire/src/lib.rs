@@ -1,0 +1,14 @@
+//! The serial line between the machine and the host tool.
+//!
+//! One line carries many console channels in frames ([`frame`]), the thinwire idea of K42 and of
+//! the Research Hypervisor. What the hypervisor itself has to say are [`Event`]s on channel 0:
+//! text for a person, with one grammar so that a tool reads it back.
+//! Users: `hypervisor/core` (machine side), `domains/k42` (host side). Contract: docs/interfaces.md §2.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod frame;
+
+pub use event::{End, Event};
+pub use frame::{Channel, Decoder, Item};

@@ -1,0 +1,3 @@
+//! Builder.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Native calls.
+#![no_std]
+#![forbid(unsafe_code)]

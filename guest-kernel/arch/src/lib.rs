@@ -1,0 +1,3 @@
+//! Arch.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Objects.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Hypercall tables.
+#![no_std]
+#![forbid(unsafe_code)]

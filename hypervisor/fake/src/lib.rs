@@ -1,0 +1,3 @@
+//! Fake machine.
+#![no_std]
+#![forbid(unsafe_code)]

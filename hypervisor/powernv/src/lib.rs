@@ -1,0 +1,3 @@
+//! powernv.
+#![no_std]
+#![forbid(unsafe_code)]

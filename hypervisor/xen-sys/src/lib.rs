@@ -1,0 +1,3 @@
+//! Xen's interface.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Addresses and Power ISA data.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Library OS.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Image (target only).
+#![no_std]
+#![no_main]
