@@ -1,0 +1,269 @@
+//! Walks of a radix tree: map, translate, unmap.
+//!
+//! The tree does not know where tables live: [`TableMemory`] loads, stores and allocates them,
+//! the hypervisor's in real storage, a kernel's in guest real storage, a test's in a map.
+
+use super::ADDRESS_BITS;
+use super::entry::{Access, Entry, LeafSize, TableSize};
+
+/// Storage for tables. Addresses are of whatever space the tree's owner keeps tables in.
+pub trait TableMemory {
+    /// The entry at `address`, in the processor's byte order (it is big-endian in storage).
+    fn load(&self, address: u64) -> u64;
+    /// Stores an entry, so that a table walk of any processor sees the old or the new one.
+    fn store(&mut self, address: u64, entry: u64);
+    /// A zeroed table, aligned to its size; `None` when memory is short.
+    fn allocate(&mut self, size: TableSize) -> Option<u64>;
+}
+
+/// Why nothing was mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapError {
+    /// The address is not a multiple of the leaf's size, or lies outside the tree.
+    BadAddress,
+    /// Something is mapped there already.
+    Occupied,
+    /// No memory for a table.
+    NoMemory,
+}
+
+/// What an address translates to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// The address itself, offset included.
+    pub address: u64,
+    /// What may be done there.
+    pub access: Access,
+    /// The leaf that says so.
+    pub size: LeafSize,
+}
+
+/// A radix tree: the address of its root table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tree {
+    root: u64,
+}
+
+/// The table an address leads through at each level, with the leaf an entry there would be.
+const LEVELS: [(TableSize, u32, Option<LeafSize>); 4] = [
+    (TableSize::Root, 39, None),
+    (TableSize::Middle, 30, Some(LeafSize::Gib1)),
+    (TableSize::Middle, 21, Some(LeafSize::Mib2)),
+    (TableSize::Last, 16, Some(LeafSize::Kib64)),
+];
+
+/// Where the walk for an address ended.
+struct Place {
+    /// Address of the entry.
+    entry_at: u64,
+    entry: Entry,
+    /// What a leaf here maps; `None` in the root, which has no leaves.
+    size: Option<LeafSize>,
+}
+
+impl Tree {
+    /// An empty tree.
+    ///
+    /// # Errors
+    /// [`MapError::NoMemory`] when there is none for the root.
+    pub fn new(memory: &mut impl TableMemory) -> Result<Tree, MapError> {
+        let root = memory.allocate(TableSize::Root).ok_or(MapError::NoMemory)?;
+        Ok(Tree { root })
+    }
+
+    /// The address of the root table.
+    pub const fn root(self) -> u64 {
+        self.root
+    }
+
+    /// Maps the leaf of `size` at `address` to `to`.
+    ///
+    /// # Errors
+    /// See [`MapError`]; a tree that had no memory for a table maps what it mapped before.
+    pub fn map(
+        self,
+        memory: &mut impl TableMemory,
+        address: u64,
+        to: u64,
+        size: LeafSize,
+        access: Access,
+    ) -> Result<(), MapError> {
+        if address >> ADDRESS_BITS != 0 || (address | to) & (size.bytes() - 1) != 0 {
+            return Err(MapError::BadAddress);
+        }
+        let mut table = self.root;
+        for (level, (table_size, shift, leaf)) in LEVELS.iter().enumerate() {
+            let at = entry_address(table, *table_size, *shift, address);
+            let entry = Entry::decode(memory.load(at));
+            if *leaf == Some(size) {
+                if entry != Entry::Invalid {
+                    return Err(MapError::Occupied);
+                }
+                memory.store(at, Entry::Leaf { base: to, access }.encode());
+                return Ok(());
+            }
+            table = match entry {
+                Entry::Table { base, .. } => base,
+                Entry::Leaf { .. } => return Err(MapError::Occupied),
+                Entry::Invalid => {
+                    let Some((next, _, _)) = LEVELS.get(level + 1) else { break };
+                    let base = memory.allocate(*next).ok_or(MapError::NoMemory)?;
+                    memory.store(at, Entry::Table { base, index_bits: next.index_bits() }.encode());
+                    base
+                }
+            };
+        }
+        Err(MapError::BadAddress)
+    }
+
+    /// What `address` translates to, if anything.
+    pub fn translate(self, memory: &impl TableMemory, address: u64) -> Option<Translation> {
+        let place = self.find(memory, address)?;
+        match (place.entry, place.size) {
+            (Entry::Leaf { base, access }, Some(size)) => {
+                Some(Translation { address: base | (address & (size.bytes() - 1)), access, size })
+            }
+            _ => None,
+        }
+    }
+
+    /// Removes the leaf that maps `address` and says what it was. The caller invalidates the TLB
+    /// before the storage is used for anything else.
+    pub fn unmap(self, memory: &mut impl TableMemory, address: u64) -> Option<Translation> {
+        let translation = self.translate(memory, address)?;
+        let place = self.find(memory, address)?;
+        memory.store(place.entry_at, Entry::Invalid.encode());
+        Some(Translation {
+            address: translation.address & !(translation.size.bytes() - 1),
+            ..translation
+        })
+    }
+
+    /// Changes what the leaf that maps `address` allows; false when there is none. The caller
+    /// invalidates the TLB.
+    pub fn protect(self, memory: &mut impl TableMemory, address: u64, access: Access) -> bool {
+        let Some(place) = self.find(memory, address) else { return false };
+        let Entry::Leaf { base, .. } = place.entry else { return false };
+        memory.store(place.entry_at, Entry::Leaf { base, access }.encode());
+        true
+    }
+
+    fn find(self, memory: &impl TableMemory, address: u64) -> Option<Place> {
+        if address >> ADDRESS_BITS != 0 {
+            return None;
+        }
+        let mut table = self.root;
+        for (table_size, shift, size) in LEVELS {
+            let entry_at = entry_address(table, table_size, shift, address);
+            match Entry::decode(memory.load(entry_at)) {
+                Entry::Table { base, .. } => table = base,
+                entry => return Some(Place { entry_at, entry, size }),
+            }
+        }
+        None
+    }
+}
+
+fn entry_address(table: u64, size: TableSize, shift: u32, address: u64) -> u64 {
+    let index = (address >> shift) & ((1 << size.index_bits()) - 1);
+    table + index * 8
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    #[derive(Default)]
+    struct Memory {
+        entries: BTreeMap<u64, u64>,
+        next: u64,
+        tables_left: usize,
+    }
+
+    impl TableMemory for Memory {
+        fn load(&self, address: u64) -> u64 {
+            self.entries.get(&address).copied().unwrap_or(0)
+        }
+        fn store(&mut self, address: u64, entry: u64) {
+            self.entries.insert(address, entry);
+        }
+        fn allocate(&mut self, size: TableSize) -> Option<u64> {
+            self.tables_left = self.tables_left.checked_sub(1)?;
+            let at = self.next.next_multiple_of(size.bytes());
+            self.next = at + size.bytes();
+            Some(at)
+        }
+    }
+
+    fn memory(tables_left: usize) -> Memory {
+        Memory { entries: BTreeMap::new(), next: 0x1_0000, tables_left }
+    }
+
+    fn leaf_size() -> impl Strategy<Value = LeafSize> {
+        prop_oneof![Just(LeafSize::Kib64), Just(LeafSize::Mib2), Just(LeafSize::Gib1)]
+    }
+
+    proptest! {
+        /// A tree agrees with a list of ranges about every address, whatever is mapped and unmapped.
+        #[test]
+        fn tree_is_a_map(steps in prop::collection::vec((0u64..1 << 34, leaf_size(), any::<bool>()), 1..60),
+                         probes in prop::collection::vec(0u64..1 << 34, 1..40)) {
+            let mut memory = memory(10_000);
+            let tree = Tree::new(&mut memory).unwrap();
+            let mut model: Vec<(u64, LeafSize, u64)> = Vec::new();
+            let rw = Access::READ | Access::WRITE;
+            for (n, (address, size, remove)) in steps.into_iter().enumerate() {
+                if remove {
+                    let expected = model.iter().position(|(a, s, _)| (*a..*a + s.bytes()).contains(&address));
+                    let gone = tree.unmap(&mut memory, address);
+                    match expected {
+                        Some(i) => prop_assert_eq!(gone.unwrap().address, model.remove(i).2),
+                        None => prop_assert_eq!(gone, None),
+                    }
+                } else {
+                    let address = address & !(size.bytes() - 1);
+                    let to = (n as u64 + 1) << 30;
+                    let free = model.iter().all(|(a, s, _)| a + s.bytes() <= address || address + size.bytes() <= *a);
+                    match tree.map(&mut memory, address, to, size, rw) {
+                        Ok(()) => { prop_assert!(free); model.push((address, size, to)); }
+                        // Large leaves never replace a table, even an empty one.
+                        Err(MapError::Occupied) => prop_assert!(!free || size != LeafSize::Kib64),
+                        Err(other) => prop_assert!(false, "{:?}", other),
+                    }
+                }
+            }
+            for probe in probes {
+                let want = model.iter().find(|(a, s, _)| (*a..*a + s.bytes()).contains(&probe))
+                    .map(|(a, _, to)| to + (probe - a));
+                prop_assert_eq!(tree.translate(&memory, probe).map(|t| t.address), want);
+            }
+        }
+    }
+
+    #[test]
+    fn running_out_of_tables_is_an_error_and_loses_nothing() {
+        let mut memory = memory(3); // root and two more: one short of a 64 KiB leaf
+        let tree = Tree::new(&mut memory).unwrap();
+        let all = Access::READ;
+        assert_eq!(tree.map(&mut memory, 0, 0, LeafSize::Kib64, all), Err(MapError::NoMemory));
+        assert_eq!(tree.translate(&memory, 0), None);
+        assert_eq!(tree.map(&mut memory, 1 << 21, 0, LeafSize::Mib2, all), Ok(()));
+        assert!(tree.protect(&mut memory, 1 << 21, Access::EXECUTE));
+        assert_eq!(tree.translate(&memory, 1 << 21).unwrap().access, Access::EXECUTE);
+    }
+
+    #[test]
+    fn addresses_outside_the_tree_are_refused() {
+        let mut memory = memory(10);
+        let tree = Tree::new(&mut memory).unwrap();
+        let bad = Err(MapError::BadAddress);
+        assert_eq!(tree.map(&mut memory, 1 << 52, 0, LeafSize::Mib2, Access::READ), bad);
+        assert_eq!(tree.map(&mut memory, 0x1000, 0, LeafSize::Kib64, Access::READ), bad);
+        assert_eq!(tree.translate(&memory, 1 << 52), None);
+        assert_eq!(tree.translate(&memory, u64::MAX), None);
+    }
+}
