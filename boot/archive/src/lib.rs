@@ -1,3 +1,115 @@
-//! The boot archive.
+//! The boot archive: everything the hypervisor starts domains from, in one file.
+//!
+//! The host tool parses descriptions and images and writes an archive ([`write`], feature `write`);
+//! the hypervisor reads one flattened device tree and copies bytes ([`read`]). Layout and property
+//! names are in docs/interfaces.md §1.
+//!
+//! What is trusted: an archive comes from the machine's owner, so nothing here guards one domain
+//! against another. It may still be damaged or of another version, and then [`Archive::parse`] says
+//! what is wrong: [`vet`] checks the index's structure once, so that the `fdt` crate, which panics
+//! on a broken tree, only ever sees a sound one, and each domain's values are checked as it is read.
 #![no_std]
 #![forbid(unsafe_code)]
+
+#[cfg(any(feature = "write", test))]
+extern crate std;
+
+pub mod error;
+pub mod read;
+mod vet;
+#[cfg(feature = "write")]
+pub mod write;
+
+pub use error::{ArchiveError, IndexFault, Place};
+pub use read::{Archive, DomainImage, Load};
+
+/// What the root node's `compatible` says.
+pub const COMPATIBLE: &str = "k42,boot-archive-1";
+/// Where the payload begins: the first multiple of this after the index.
+pub const PAYLOAD_ALIGNMENT: u64 = 64 << 10;
+/// A domain's memory is a multiple of this.
+pub const MEMORY_GRANULE: u64 = 2 << 20;
+/// The longest name of a domain, in bytes.
+pub const MAX_NAME: usize = 24;
+/// The highest domain number: its console channel has the same number (docs/interfaces.md §2).
+pub const MAX_DOMAIN: u16 = 62;
+/// The weight of a domain that names none.
+pub const DEFAULT_WEIGHT: u32 = 256;
+
+/// The machine that the domains' device trees were built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Machine {
+    /// QEMU's `powernv9`: POWER9.
+    Powernv9,
+    /// QEMU's `powernv10`: POWER10.
+    Powernv10,
+}
+
+impl Machine {
+    /// Its name in the archive and on QEMU's command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Machine::Powernv9 => "powernv9",
+            Machine::Powernv10 => "powernv10",
+        }
+    }
+
+    /// The machine of that name.
+    pub fn from_name(name: &str) -> Option<Machine> {
+        [Machine::Powernv9, Machine::Powernv10].into_iter().find(|m| m.name() == name)
+    }
+}
+
+/// How the hypervisor speaks on the serial line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Console {
+    /// In frames, for the host tool.
+    Framed,
+    /// In lines that carry the domain's name, for a person at a plain terminal.
+    Plain,
+}
+
+impl Console {
+    /// Its name in the archive.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Console::Framed => "framed",
+            Console::Plain => "plain",
+        }
+    }
+
+    /// The console of that name.
+    pub fn from_name(name: &str) -> Option<Console> {
+        [Console::Framed, Console::Plain].into_iter().find(|c| c.name() == name)
+    }
+}
+
+/// The set of hypercalls a domain speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Personality {
+    /// PAPR's: Linux.
+    Papr,
+    /// Xen's: K42.
+    Xen,
+}
+
+impl Personality {
+    /// Its name in the archive.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Personality::Papr => "papr",
+            Personality::Xen => "xen",
+        }
+    }
+
+    /// The personality of that name.
+    pub fn from_name(name: &str) -> Option<Personality> {
+        [Personality::Papr, Personality::Xen].into_iter().find(|p| p.name() == name)
+    }
+}
+
+/// Whether `name` may name a domain: `[a-z0-9-]{1,24}`.
+pub fn is_domain_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}

@@ -1,0 +1,163 @@
+//! The writer, for the host: payload that several domains share is stored once.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::format;
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use vm_fdt::FdtWriter;
+
+use crate::{Archive, ArchiveError, COMPATIBLE, Console, Machine, PAYLOAD_ALIGNMENT, Personality};
+
+/// Payloads begin at multiples of this: a page, so that copying runs in whole cache lines.
+const BLOB_ALIGNMENT: u64 = 4 << 10;
+
+/// A domain to write; the fields are those of [`crate::DomainImage`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// The domain's number, 1 to 62.
+    pub number: u16,
+    /// Its name.
+    pub name: String,
+    /// The hypercalls it speaks.
+    pub personality: Personality,
+    /// Its memory in bytes.
+    pub memory_size: u64,
+    /// How many vCPUs it has.
+    pub vcpus: u32,
+    /// Its proportional share.
+    pub weight: u32,
+    /// The guest real address of its first instruction.
+    pub entry: u64,
+    /// The guest real address of its device tree.
+    pub device_tree: u64,
+    /// Whether it starts little-endian.
+    pub little_endian: bool,
+    /// What to copy into its memory.
+    pub loads: Vec<Blob>,
+}
+
+/// Bytes and where they go. A load without bytes is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// The guest real address of the first byte.
+    pub guest_address: u64,
+    /// The bytes, shared rather than copied between domains with the same kernel.
+    pub data: Arc<[u8]>,
+}
+
+/// Why no archive was written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The index could not be made into a device tree.
+    Index(vm_fdt::Error),
+    /// The reader would refuse the archive.
+    Refused(ArchiveError),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::Index(error) => write!(f, "boot archive: index: {error}"),
+            WriteError::Refused(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+impl From<vm_fdt::Error> for WriteError {
+    fn from(error: vm_fdt::Error) -> WriteError {
+        WriteError::Index(error)
+    }
+}
+
+/// The bytes of an archive with these domains, which the reader has accepted.
+pub fn write(
+    machine: Machine,
+    console: Console,
+    domains: &[Domain],
+) -> Result<Vec<u8>, WriteError> {
+    let payload = Payload::lay_out(domains);
+    // Numbers have a fixed size in the index, so its length does not depend on where payload begins.
+    let length = index(machine, console, domains, &payload, 0)?.len() as u64;
+    let base = length.next_multiple_of(PAYLOAD_ALIGNMENT);
+    let mut archive = index(machine, console, domains, &payload, base)?;
+    for (blob, offset) in &payload.order {
+        archive.resize((base + offset) as usize, 0);
+        archive.extend_from_slice(blob);
+    }
+    check(&archive).map_err(WriteError::Refused)?;
+    Ok(archive)
+}
+
+/// Reads the archive as the hypervisor will.
+fn check(archive: &[u8]) -> Result<(), ArchiveError> {
+    Archive::parse(archive)?.domains().try_for_each(|domain| domain.map(|_| ()))
+}
+
+/// The distinct payloads and their offsets from where payload begins.
+struct Payload<'d> {
+    order: Vec<(&'d [u8], u64)>,
+    offsets: HashMap<&'d [u8], u64>,
+}
+
+impl<'d> Payload<'d> {
+    fn lay_out(domains: &'d [Domain]) -> Payload<'d> {
+        let mut payload = Payload { order: Vec::new(), offsets: HashMap::new() };
+        let mut end = 0u64;
+        for blob in domains.iter().flat_map(|domain| &domain.loads) {
+            let data = &blob.data[..];
+            if data.is_empty() || payload.offsets.contains_key(data) {
+                continue;
+            }
+            let offset = end.next_multiple_of(BLOB_ALIGNMENT);
+            payload.order.push((data, offset));
+            payload.offsets.insert(data, offset);
+            end = offset + data.len() as u64;
+        }
+        payload
+    }
+}
+
+/// The index, for payload that begins at `base`.
+fn index(
+    machine: Machine,
+    console: Console,
+    domains: &[Domain],
+    payload: &Payload<'_>,
+    base: u64,
+) -> Result<Vec<u8>, vm_fdt::Error> {
+    let mut fdt = FdtWriter::new()?;
+    let root = fdt.begin_node("")?;
+    fdt.property_string("compatible", COMPATIBLE)?;
+    fdt.property_string("machine", machine.name())?;
+    fdt.property_string("console", console.name())?;
+    for domain in domains {
+        let node = fdt.begin_node(&format!("domain@{:x}", domain.number))?;
+        fdt.property_string("name", &domain.name)?;
+        fdt.property_string("personality", domain.personality.name())?;
+        fdt.property_u64("memory-size", domain.memory_size)?;
+        fdt.property_u32("vcpus", domain.vcpus)?;
+        fdt.property_u32("weight", domain.weight)?;
+        fdt.property_u64("entry", domain.entry)?;
+        fdt.property_u64("device-tree", domain.device_tree)?;
+        if domain.little_endian {
+            fdt.property_null("little-endian")?;
+        }
+        let stored =
+            domain.loads.iter().filter_map(|l| Some((l, payload.offsets.get(&l.data[..])?)));
+        for (number, (load, offset)) in stored.enumerate() {
+            let node = fdt.begin_node(&format!("load@{number:x}"))?;
+            fdt.property_u64("guest-address", load.guest_address)?;
+            fdt.property_u64("data-offset", base + offset)?;
+            fdt.property_u64("data-size", load.data.len() as u64)?;
+            fdt.end_node(node)?;
+        }
+        fdt.end_node(node)?;
+    }
+    fdt.end_node(root)?;
+    fdt.finish()
+}
