@@ -1,3 +1,105 @@
-//! Hypercall tables.
+//! The hypercalls of the two personalities, each in one table: number, name, typed arguments, the
+//! right it needs and a line of documentation. The table makes the decoder, the guest-side stubs,
+//! the names in messages and the rows a manual page is printed from ([`table`]).
+//!
+//! Used verbatim by both sides: `hypervisor/core` decodes, `guest-kernel/arch` calls. There is no
+//! logic here. Xen's own numbers and structures are in `hypervisor/xen-sys`.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod papr;
+pub mod rights;
+pub mod rtas;
+pub mod table;
+pub mod xen;
+
+pub use papr::PaprCall;
+pub use rights::Rights;
+pub use table::{Argument, Row, Trap};
+pub use xen::XenCall;
+
+/// A call of either personality, as r3 names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// Xen hypercall with this number.
+    Xen(u64),
+    /// PAPR token.
+    Papr(u64),
+}
+
+/// r3 with these bits set is a Xen hypercall: the convention of Xen on Power.
+pub const XEN_MARK: u64 = 0xffff_ffff_ffff_0000;
+
+impl Number {
+    /// Which personality's call r3 means.
+    pub const fn decode(r3: u64) -> Number {
+        if r3 & XEN_MARK == XEN_MARK { Number::Xen(r3 & !XEN_MARK) } else { Number::Papr(r3) }
+    }
+
+    /// The value of r3 that makes the call.
+    pub const fn encode(self) -> u64 {
+        match self {
+            Number::Xen(number) => XEN_MARK | number,
+            Number::Papr(token) => token,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+    use k42_lib::GuestAddr;
+
+    /// A trap that hands the registers straight to the decoder.
+    #[derive(Default)]
+    struct Loop {
+        r3: Cell<u64>,
+        arguments: Cell<[u64; table::MAX_ARGUMENTS]>,
+    }
+
+    impl Trap for Loop {
+        fn hypercall(
+            &self,
+            r3: u64,
+            arguments: [u64; table::MAX_ARGUMENTS],
+        ) -> [u64; table::MAX_ARGUMENTS + 1] {
+            self.r3.set(r3);
+            self.arguments.set(arguments);
+            [0; table::MAX_ARGUMENTS + 1]
+        }
+    }
+
+    #[test]
+    fn what_a_stub_sends_the_decoder_reads() {
+        let trap = Loop::default();
+        xen::stub::console_io(&trap, 1, 7, GuestAddr::new(0x1000));
+        let Number::Xen(number) = Number::decode(trap.r3.get()) else { panic!("not Xen's") };
+        let call = XenCall::decode(number, &trap.arguments.get());
+        let want = XenCall::ConsoleIo { operation: 1, count: 7, buffer: GuestAddr::new(0x1000) };
+        assert_eq!(call, Some(want));
+
+        papr::stub::h_put_term_char(&trap, 1, 2, 3, 4);
+        assert_eq!(Number::decode(trap.r3.get()), Number::Papr(0x58));
+        let call = PaprCall::decode(0x58, &trap.arguments.get());
+        assert_eq!(call, Some(PaprCall::PutTermChar { unit: 1, count: 2, high: 3, low: 4 }));
+    }
+
+    #[test]
+    fn tables_are_sorted_named_and_documented() {
+        for rows in [XenCall::ROWS, PaprCall::ROWS] {
+            assert!(rows.windows(2).all(|pair| pair[0].number < pair[1].number));
+            for row in rows {
+                assert!(!row.doc.trim().is_empty() && !row.right.is_empty(), "{}", row.name);
+                assert!(row.arguments.len() <= table::MAX_ARGUMENTS);
+            }
+        }
+        assert!(PaprCall::ROWS.iter().all(|row| row.number % 4 == 0), "tokens are multiples of 4");
+    }
+
+    #[test]
+    fn an_unknown_number_is_no_call() {
+        assert_eq!(XenCall::decode(999, &[0; 9]), None);
+        assert_eq!(PaprCall::decode(3, &[0; 9]), None);
+    }
+}

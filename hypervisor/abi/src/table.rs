@@ -1,0 +1,130 @@
+//! The macro behind both tables, and the few types it speaks of.
+
+use crate::Rights;
+use k42_lib::GuestAddr;
+
+/// The most arguments a call has: r4 to r12.
+pub const MAX_ARGUMENTS: usize = 9;
+
+/// A row of a table, for manuals, audits and tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Xen number or PAPR token.
+    pub number: u64,
+    /// The name its specification gives it.
+    pub name: &'static str,
+    /// Names of the arguments, r4 first.
+    pub arguments: &'static [&'static str],
+    /// The right a caller needs.
+    pub right: Rights,
+    /// One line of documentation.
+    pub doc: &'static str,
+}
+
+/// A kind of argument: how it travels in a register.
+pub trait Argument {
+    /// Takes it from a register: no side effect, no judgement.
+    fn from_register(value: u64) -> Self;
+    /// Puts it in a register.
+    fn to_register(self) -> u64;
+}
+
+impl Argument for u64 {
+    fn from_register(value: u64) -> u64 {
+        value
+    }
+    fn to_register(self) -> u64 {
+        self
+    }
+}
+
+impl Argument for GuestAddr {
+    fn from_register(value: u64) -> GuestAddr {
+        GuestAddr::new(value)
+    }
+    fn to_register(self) -> u64 {
+        self.value()
+    }
+}
+
+/// A guest's way into the hypervisor: `sc 1` with these registers. Returns r3 to r12.
+pub trait Trap {
+    /// Makes the call.
+    fn hypercall(&self, r3: u64, arguments: [u64; MAX_ARGUMENTS]) -> [u64; MAX_ARGUMENTS + 1];
+}
+
+/// Declares a personality's calls. See [`crate::xen`] for what a row looks like.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! hypercall_table {
+    (
+        $(#[$meta:meta])*
+        pub enum $call:ident, numbered by $encode:path;
+        $( #[doc = $doc:literal] $number:literal $name:ident = $variant:ident
+           ( $( $argument:ident : $type:ty ),* ) needs $right:ident; )*
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)] // each argument is named by the specification its call cites
+        pub enum $call {
+            $( #[doc = $doc] $variant { $( $argument: $type ),* }, )*
+        }
+
+        impl $call {
+            /// The table, in the order of its numbers.
+            pub const ROWS: &'static [$crate::Row] = &[
+                $( $crate::Row {
+                    number: $number,
+                    name: stringify!($name),
+                    arguments: &[ $( stringify!($argument) ),* ],
+                    right: $crate::Rights::$right,
+                    doc: $doc,
+                }, )*
+            ];
+
+            /// The call with this number and these arguments (r4 first); `None` when there is none.
+            #[inline]
+            pub fn decode(number: u64, arguments: &[u64; $crate::table::MAX_ARGUMENTS]) -> Option<$call> {
+                match number {
+                    $( $number => {
+                        let [ $( $argument, )* .. ] = *arguments;
+                        Some($call::$variant {
+                            $( $argument: <$type as $crate::Argument>::from_register($argument) ),*
+                        })
+                    } )*
+                    _ => None,
+                }
+            }
+
+            /// The right this call needs.
+            #[inline]
+            pub const fn right(&self) -> $crate::Rights {
+                match self { $( $call::$variant { .. } => $crate::Rights::$right, )* }
+            }
+
+            /// Its name.
+            pub const fn name(&self) -> &'static str {
+                match self { $( $call::$variant { .. } => stringify!($name), )* }
+            }
+        }
+
+        /// The guest's side: one function a row. Each returns r3 to r12 as the hypervisor left them.
+        pub mod stub {
+            #[allow(unused_imports)] // a table may use one of the two
+            use k42_lib::GuestAddr;
+            use $crate::table::MAX_ARGUMENTS;
+            $(
+                #[doc = $doc]
+                #[inline]
+                pub fn $name(trap: &impl $crate::Trap $(, $argument: $type )*) -> [u64; MAX_ARGUMENTS + 1] {
+                    let given: &[u64] = &[ $( <$type as $crate::Argument>::to_register($argument) ),* ];
+                    let mut registers = [0; MAX_ARGUMENTS];
+                    for (register, value) in registers.iter_mut().zip(given) {
+                        *register = *value;
+                    }
+                    trap.hypercall($encode($number).encode(), registers)
+                }
+            )*
+        }
+    };
+}
