@@ -1,0 +1,75 @@
+# `make` lists what there is. Set-up is in boot/setup/, one script for each step; all that is
+# fetched or built lies under target/, and a step whose result is there is not done again.
+#
+# The programs that run here are cargo's business; this file builds what runs on the Power machine.
+
+IMAGES   := hypervisor guest-kernel linux-compat ktest-guest
+# The package that makes an image has its name, but for this one.
+PACKAGES := $(IMAGES:guest-kernel=guest-kernel-image)
+PROGRAMS := $(patsubst tests/programs/%.c,target/inputs/programs/%,$(wildcard tests/programs/*.c))
+
+CROSS    := powerpc64le-linux-gnu-
+
+# Where rustup puts its programs, for a shell that has not been told yet.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: help setup packages toolchain inputs images build run test bench stress lint clean distclean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: packages toolchain inputs ## find or install the toolchain, QEMU and the ppc64le inputs
+
+packages:
+	@boot/setup/packages
+
+toolchain: packages
+	@boot/setup/toolchain
+
+inputs: packages target/inputs/root.cpio
+
+# Kernels and busybox. The script knows what is there already, and then leaves this file as it is.
+target/inputs/VERSIONS: packages
+	@boot/setup/inputs
+
+target/inputs/programs/%: tests/programs/%.c | packages
+	@mkdir -p $(@D)
+	$(CROSS)gcc -O2 -Wall -Wextra -static -o $@ $<
+
+target/inputs/root.cpio: boot/setup/rootfs $(shell find boot/rootfs) target/inputs/VERSIONS $(PROGRAMS) | packages
+	@boot/setup/rootfs
+
+build: setup images ## build the images and the host tool
+	@cargo build --quiet --release --package k42
+
+# cargo knows what has changed. An image that has not keeps its time.
+images: toolchain
+	@boot/setup/cargo-power build --release $(addprefix --package ,$(PACKAGES))
+	@mkdir -p target/images
+	@for image in $(IMAGES); do \
+	    package=$$image; [ $$image != guest-kernel ] || package=guest-kernel-image; \
+	    install --compare target/power/powerpc64le-k42/release/$$package target/images/$$image; \
+	done
+
+run: build ## boot the demonstration: two K42 application managers and a Linux, side by side
+	@cargo k42 boot domains/demo.toml
+
+test: build ## run every ring of tests; closes with `N passed, N failed`
+	@tests/run
+
+bench: build ## print the figures: instructions counted by the emulator, and sizes
+	@tests/bench
+
+stress: build ## run the long tests on the emulated machine, those that are marked as ignored
+	@cargo test --package k42-tests -- --ignored
+
+lint: toolchain ## check the format, and clippy's advice for host and target
+	@boot/setup/lint
+
+clean: ## remove what was built; what was downloaded and chosen stays
+	rm -rf target/power target/images target/release target/debug target/lint target/inputs/programs \
+	    target/inputs/root target/inputs/*.cpio
+
+distclean: ## remove target/, downloads included
+	rm -rf target
