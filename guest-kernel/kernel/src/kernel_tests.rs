@@ -1,0 +1,164 @@
+//! The whole kernel on the fake machine, with scripted users.
+
+use super::*;
+use crate::fake::Fake;
+use alloc::vec::Vec;
+use k42_lib::vector;
+use kernel_abi::{protection, region};
+
+const LIBRARY: u64 = 0x1000_7000_0000;
+
+fn boot(script: Vec<crate::fake::User>) -> (Kernel<Fake>, Context) {
+    let (mut machine, pm) = Fake::with_frames(32);
+    let library = machine.place_image(b"library segment.");
+    let files = machine.place_image(b"the files").value();
+    let tree = crate::boot_info::tests::device_tree(library.value(), LIBRARY, files..files + 9);
+    let at = machine.place_image(&tree);
+    let tree = fdt::Fdt::new(&tree).unwrap();
+    let boot = BootInfo::read(&tree, at).unwrap();
+    machine.script = script.into();
+    Kernel::new(machine, pm, &boot, 0x4e_1202).unwrap()
+}
+
+fn run(script: Vec<crate::fake::User>) -> (u8, alloc::string::String) {
+    let (mut kernel, mut context) = boot(script);
+    let status = kernel.run(&mut context);
+    assert!(kernel.machine.script.is_empty());
+    (status, kernel.machine.output)
+}
+
+fn call(context: &mut Context, number: u64, arguments: &[u64]) {
+    context.vector = vector::SYSTEM_CALL.into();
+    context.gpr[0] = number << 16;
+    context.gpr[3..3 + arguments.len()].copy_from_slice(arguments);
+}
+
+fn data_fault(context: &mut Context, at: u64, store: bool) {
+    context.vector = vector::DATA_STORAGE.into();
+    context.fault_address = at;
+    context.fault_cause = if store { 0x4200_0000 } else { 0x4000_0000 };
+}
+
+#[test]
+fn the_library_finds_its_stack_its_files_and_its_device_tree() {
+    let (status, _) = run(alloc::vec![
+        |_, _, context| data_fault(context, context.gpr[1], true),
+        |machine, space, context| {
+            assert_eq!(context.next, LIBRARY + 8);
+            assert_eq!((context.gpr[6], context.gpr[7]), (9, 0x4e_1202));
+            let stack = EffAddr::new(context.gpr[1]);
+            assert!(machine.user_access(space, stack, Access::WRITE).is_some());
+            data_fault(context, context.gpr[5], false);
+        },
+        |machine, space, context| {
+            let files = EffAddr::new(context.gpr[5]);
+            let at = machine.user_access(space, files, Access::READ).unwrap();
+            let mut bytes = [0; 9];
+            machine.load_bytes(at, &mut bytes);
+            assert_eq!(&bytes, b"the files");
+            assert!(machine.user_access(space, files, Access::WRITE).is_none());
+            call(context, 8, &[0x103]);
+        },
+    ]);
+    assert_eq!(status, 3);
+}
+
+#[test]
+fn an_offence_is_one_line_and_a_status() {
+    let (status, output) = run(alloc::vec![|_, _, context| {
+        context.link = 0x44;
+        data_fault(context, 0xdead_0000, true);
+    }]);
+    assert_eq!(status, 128 + 11);
+    assert_eq!(
+        output,
+        "/bin/test: segmentation fault at 0xdead0000 (instruction 0x100070000008, link 0x44)\n"
+    );
+}
+
+#[test]
+fn the_stack_has_a_red_zone() {
+    let (status, _) = run(alloc::vec![|_, _, context| {
+        let below = context.gpr[1] - layout::LIBRARY_STACK_SIZE;
+        data_fault(context, below, true);
+    }]);
+    assert_eq!(status, 139);
+}
+
+#[test]
+fn regions_come_and_go_and_bad_arguments_are_errors() {
+    let (status, _) = run(alloc::vec![
+        |_, _, c| call(
+            c,
+            5,
+            &[0x1000_0000, 0x2_0000, protection::READ, region::EXACT | region::FILE, 4, 5]
+        ),
+        |_, _, context| {
+            assert_eq!(context.gpr[3], 0x1000_0000);
+            data_fault(context, 0x1000_0000, false);
+        },
+        |machine, space, context| {
+            let at = machine.user_access(space, EffAddr::new(0x1000_0000), Access::READ).unwrap();
+            let mut bytes = [0; 6];
+            machine.load_bytes(at, &mut bytes);
+            assert_eq!(&bytes, b"files\0");
+            call(context, 5, &[0x1000_0000, 0x1_0000, protection::READ, region::EXACT, 0, 0]);
+        },
+        |_, _, context| {
+            assert_eq!(context.gpr[3], Error::Exists.to_register());
+            call(context, 6, &[0x1000_0000, 0x2_0000]);
+        },
+        |_, _, context| {
+            assert_eq!(context.gpr[3], 0);
+            call(context, 5, &[0, 0x1_0000, 1, region::FILE, u64::MAX, 2]);
+        },
+        |_, _, context| {
+            assert_eq!(context.gpr[3], Error::Invalid.to_register());
+            call(context, 5, &[0, u64::MAX, 1, 0, 0, 0]);
+        },
+        |_, _, context| {
+            assert_eq!(context.gpr[3], Error::NoMemory.to_register());
+            call(context, 6, &[LIBRARY, 0x1_0000]);
+        },
+        |_, _, context| {
+            assert_eq!(context.gpr[3], Error::NotPermitted.to_register());
+            call(context, 77, &[]);
+        },
+        |_, _, context| {
+            assert_eq!(context.gpr[3], Error::NoSuchCall.to_register());
+            call(context, 8, &[0]);
+        },
+    ]);
+    assert_eq!(status, 0);
+}
+
+#[test]
+fn the_console_takes_and_gives_bytes_and_refuses_bad_pointers() {
+    let (mut kernel, mut context) = boot(alloc::vec![
+        |_, _, context| call(context, 2, &[layout::ROOT_FILE_SYSTEM.value() + 4, 5]),
+        |_, _, context| {
+            assert_eq!(context.gpr[3], 5);
+            call(context, 2, &[0xffff_ffff_ffff_fff0, 32]);
+        },
+        |_, _, context| {
+            assert_eq!(context.gpr[3], Error::Fault.to_register());
+            call(context, 3, &[layout::ROOT_FILE_SYSTEM.value(), 4, 0]);
+        },
+        |_, _, context| {
+            assert_eq!(context.gpr[3], Error::Fault.to_register());
+            call(context, 3, &[context.gpr[1], 4, 1000]);
+        },
+        |machine, _, context| {
+            assert_eq!((context.gpr[3], machine.time), (2, 0));
+            call(context, 3, &[context.gpr[1], 4, 1000]);
+        },
+        |machine, _, context| {
+            assert_eq!((context.gpr[3], machine.time), (0, 1000));
+            call(context, 9, &[layout::ROOT_FILE_SYSTEM.value(), 12]);
+        },
+        |_, _, context| call(context, 8, &[7]),
+    ]);
+    kernel.machine.input.extend(b"ok");
+    assert_eq!(kernel.run(&mut context), 7);
+    assert_eq!(kernel.machine.output, "files/bin/test: the files???\n");
+}
