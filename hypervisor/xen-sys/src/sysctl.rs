@@ -1,0 +1,76 @@
+//! Operations of `sysctl`, the controller's hypercall on the machine (xen/sysctl.h). Only what does
+//! not depend on the processor.
+
+use crate::Handle;
+
+numbers! {
+    /// The version of these structures, which every call names.
+    XEN_SYSCTL_INTERFACE_VERSION: u32 = 0x15, "XEN_SYSCTL_INTERFACE_VERSION";
+
+    /// Read what the hypervisor has written, by [`ReadConsole`].
+    XEN_SYSCTL_READCONSOLE: u32 = 1, "XEN_SYSCTL_readconsole";
+    /// Trace buffers.
+    XEN_SYSCTL_TBUF_OP: u32 = 2, "XEN_SYSCTL_tbuf_op";
+    /// Processors and memory of the machine, by [`PhysicalInfo`].
+    XEN_SYSCTL_PHYSINFO: u32 = 3, "XEN_SYSCTL_physinfo";
+    /// All domains' states.
+    XEN_SYSCTL_GETDOMAININFOLIST: u32 = 6, "XEN_SYSCTL_getdomaininfolist";
+}
+
+structures! {
+    /// Argument of `XEN_SYSCTL_readconsole`.
+    "struct xen_sysctl_readconsole" ReadConsole {
+        /// In: forget what has been read?
+        clear: u8,
+        /// In: from `index` on?
+        incremental: u8,
+        /// Unused.
+        pad0: u8,
+        /// Unused.
+        pad1: u8,
+        /// In: from where; out: where to go on.
+        index: u32,
+        /// In: where to put it.
+        buffer: Handle,
+        /// In: room there; out: bytes.
+        count: u32,
+        /// A hole.
+        _hole: [u8; 4],
+    }
+
+    /// Argument of `XEN_SYSCTL_physinfo`.
+    "struct xen_sysctl_physinfo" PhysicalInfo {
+        /// Threads of a core.
+        threads_per_core: u32,
+        /// Cores of a socket.
+        cores_per_socket: u32,
+        /// Processors that run.
+        nr_cpus: u32,
+        /// The highest number of one.
+        max_cpu_id: u32,
+        /// Nodes of memory.
+        nr_nodes: u32,
+        /// The highest number of one.
+        max_node_id: u32,
+        /// The processors' clock.
+        cpu_khz: u32,
+        /// What the machine can do, `XEN_SYSCTL_PHYSCAP_*`.
+        capabilities: u32,
+        /// And what depends on the processor.
+        arch_capabilities: u32,
+        /// Unused.
+        pad: u32,
+        /// Pages of memory.
+        total_pages: u64,
+        /// Those that are free.
+        free_pages: u64,
+        /// Those that are to be cleared before they are.
+        scrub_pages: u64,
+        /// Those that are promised to domains.
+        outstanding_pages: u64,
+        /// The highest frame.
+        max_mfn: u64,
+        /// Features of the processor.
+        hw_cap: [u32; 8],
+    }
+}

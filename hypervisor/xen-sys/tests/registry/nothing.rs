@@ -1,0 +1,1 @@
+//! Only the manifest beside this file matters.
