@@ -1,2 +1,158 @@
-//! k42.
-fn main() {}
+//! The commands of the host tool: `cargo k42 …`.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use boot_archive::Console;
+use clap::{Parser, Subcommand};
+use k42::compile::compile;
+use k42::description::{Description, Model};
+use k42::machine::Options;
+use k42::run::{Job, TROUBLE, run};
+use k42::{boot, description};
+
+/// Boots machines with K42 and Linux domains on the thin hypervisor.
+#[derive(Parser)]
+#[command(name = "k42", bin_name = "cargo k42")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Boot a machine and show its consoles.
+    Boot {
+        /// The machine's description, such as domains/demo.toml.
+        file: PathBuf,
+        /// Have the hypervisor write lines for a plain terminal, and show just those.
+        #[arg(long)]
+        plain: bool,
+        /// Wait for gdb on this port before the first instruction.
+        #[arg(long, value_name = "PORT")]
+        gdb: Option<u16>,
+        /// The folder for archive and logs [default: target/run/NAME].
+        #[arg(long, value_name = "DIR")]
+        log: Option<PathBuf>,
+        /// Another option for QEMU; may be given more than once.
+        #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+        qemu: Vec<String>,
+    },
+    /// Run a program in a K42 domain of its own.
+    Run {
+        /// The root file system, a cpio archive [default: target/inputs/root.cpio].
+        #[arg(long, value_name = "CPIO")]
+        root: Option<PathBuf>,
+        /// The machine.
+        #[arg(long, default_value = "powernv9", value_parser = model)]
+        machine: Model,
+        /// The domain's memory.
+        #[arg(long, default_value = "256M", value_parser = memory)]
+        memory: u64,
+        /// Set a variable of the program's environment.
+        #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+        env: Vec<String>,
+        /// Options of the guest kernel.
+        #[arg(long, value_name = "OPTIONS", default_value = "")]
+        bootargs: String,
+        /// Tell all that the hypervisor says.
+        #[arg(short, long)]
+        verbose: bool,
+        /// Wait for gdb on this port before the first instruction.
+        #[arg(long, value_name = "PORT")]
+        gdb: Option<u16>,
+        /// Another option for QEMU; may be given more than once.
+        #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+        qemu: Vec<String>,
+        /// The program, a path or a name, and its arguments.
+        #[arg(required = true, last = true, value_name = "PROGRAM")]
+        words: Vec<String>,
+    },
+    /// Check descriptions, with the files they name.
+    Check {
+        /// The descriptions.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Write the boot archive of a machine.
+    Archive {
+        /// The machine's description.
+        file: PathBuf,
+        /// Where to write it.
+        #[arg(short, long, value_name = "OUT")]
+        output: PathBuf,
+        /// For a machine at a plain terminal.
+        #[arg(long)]
+        plain: bool,
+    },
+}
+
+fn model(name: &str) -> Result<Model, String> {
+    Model::from_name(name).ok_or_else(|| "there are powernv9 and powernv10".into())
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    description::parse_memory(text)
+}
+
+fn variable(word: &str) -> Result<String, String> {
+    match word.split_once('=') {
+        Some((name, _)) if !name.is_empty() => Ok(word.into()),
+        _ => Err("write NAME=VALUE".into()),
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let fault = match arguments.command {
+        Command::Run { .. } => TROUBLE,
+        _ => 1,
+    };
+    match obey(arguments.command) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("k42: {error:#}");
+            ExitCode::from(fault)
+        }
+    }
+}
+
+fn obey(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Boot { file, plain, gdb, log, qemu } => {
+            let description = Description::load(&file)?;
+            let options = Options { folder: log, gdb, qemu };
+            match plain {
+                true => boot::boot_plain(&description, &options)?,
+                false => boot::boot(&description, &options)?,
+            }
+            Ok(0)
+        }
+        Command::Run { root, machine, memory, env, bootargs, verbose, gdb, qemu, words } => {
+            let job =
+                Job { words, root, model: machine, memory, environment: env, bootargs, verbose };
+            run(&job, &Options { folder: None, gdb, qemu })
+        }
+        Command::Check { files } => {
+            let mut faults = 0;
+            for file in files {
+                let result = Description::load(&file)
+                    .and_then(|description| compile(&description, Console::Framed));
+                match result {
+                    Ok(_) => println!("{}: good", file.display()),
+                    Err(error) => {
+                        faults += 1;
+                        eprintln!("{error:#}");
+                    }
+                }
+            }
+            Ok(u8::from(faults > 0))
+        }
+        Command::Archive { file, output, plain } => {
+            let console = if plain { Console::Plain } else { Console::Framed };
+            std::fs::write(&output, compile(&Description::load(&file)?, console)?)?;
+            Ok(0)
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Where things are: paths in descriptions count from the top of the source tree.
+
+use std::path::{Path, PathBuf};
+
+/// The hypervisor's image, which the firmware loads.
+pub const HYPERVISOR: &str = "target/images/hypervisor";
+/// The guest kernel of K42 domains.
+pub const GUEST_KERNEL: &str = "target/images/guest-kernel";
+/// The system library of K42 domains.
+pub const LINUX_COMPAT: &str = "target/images/linux-compat";
+/// The root file system of K42 domains that name none.
+pub const ROOT: &str = "target/inputs/root.cpio";
+/// Where a machine's archive and logs go, in a folder of its name.
+pub const RUN: &str = "target/run";
+
+/// The top of the source tree that this tool was built from.
+pub fn top() -> PathBuf {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    top.canonicalize().unwrap_or(top)
+}
+
+/// How to come by a file that is not there, for the end of an error.
+pub fn remedy(path: &str) -> &'static str {
+    if path.starts_with("target/images/") {
+        "`make build` makes it"
+    } else if path.starts_with("target/inputs/") {
+        "`make setup` fetches it"
+    } else {
+        "paths count from the top of the source tree"
+    }
+}

@@ -1,0 +1,93 @@
+//! QEMU as a child of this process, with the machine's serial line on its standard streams.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+
+use anyhow::Context;
+
+use crate::description::Model;
+
+/// The machine that QEMU is to emulate.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which one.
+    pub model: Model,
+    /// How many processors it has.
+    pub processors: u32,
+    /// Its memory in bytes, a multiple of 1 MiB.
+    pub memory: u64,
+    /// A port for gdb to connect to; the machine then waits for it before its first instruction.
+    pub gdb: Option<u16>,
+    /// More of QEMU's options, for tests and measurements.
+    pub more: Vec<String>,
+}
+
+/// No devices but a serial line; the BMC is what the firmware powers the machine off with, and
+/// without it the firmware waits for ever.
+const DEVICES: [&str; 13] = [
+    "-nodefaults",
+    "-nographic",
+    "-monitor",
+    "none",
+    "-serial",
+    "stdio",
+    "-device",
+    "ipmi-bmc-sim,id=bmc0",
+    "-device",
+    "isa-ipmi-bt,bmc=bmc0,irq=10",
+    "-no-reboot",
+    "-net",
+    "none",
+];
+
+/// QEMU's command line. `K42_QEMU` in the environment names another program than the one in PATH.
+///
+/// `setpriv` has the system end QEMU when this process is gone, however it went.
+pub fn command(settings: &Settings, hypervisor: &Path, archive: &Path) -> Command {
+    let program = std::env::var_os("K42_QEMU").unwrap_or("qemu-system-ppc64".into());
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command.args(["-M", settings.model.name()]);
+    command.arg("-smp").arg(settings.processors.to_string());
+    command.arg("-m").arg(format!("{}M", settings.memory >> 20));
+    command.args(DEVICES);
+    command.arg("-kernel").arg(hypervisor).arg("-initrd").arg(archive);
+    if let Some(port) = settings.gdb {
+        command.arg("-gdb").arg(format!("tcp:127.0.0.1:{port}")).arg("-S");
+    }
+    command.args(&settings.more);
+    command
+}
+
+/// A running QEMU, which ends with this value.
+pub struct Qemu {
+    child: Child,
+}
+
+impl Qemu {
+    /// Starts it; what it complains of goes to `log`. Returns the machine's serial line, too.
+    pub fn start(
+        mut command: Command,
+        log: File,
+    ) -> anyhow::Result<(Qemu, ChildStdout, ChildStdin)> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().context("cannot start QEMU (setpriv)")?;
+        let streams = child.stdout.take().zip(child.stdin.take());
+        let (output, input) = streams.context("QEMU has no streams")?;
+        Ok((Qemu { child }, output, input))
+    }
+
+    /// Waits until QEMU has ended by itself.
+    pub fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait()
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // An error says that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
