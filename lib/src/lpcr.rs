@@ -18,3 +18,6 @@ pub const LPES0: u64 = 0x8;
 pub const HVICE: u64 = 0x2;
 /// Bit 63: the hypervisor decrementer interrupts.
 pub const HDICE: u64 = 0x1;
+/// Bits 17 and 47:51: what ends a `stop`: hypervisor virtualisation, doorbells, external
+/// interrupts, the decrementers.
+pub const STOP_ENDS: u64 = (1 << 46) | 0x1_f000;

@@ -1,3 +1,134 @@
-//! Policy.
+//! The hypervisor's policy: domains, memory, processors, interrupts, hypercalls. It runs on any
+//! [`Machine`], so all of it runs in host tests as well.
+//!
+//! Top-down: a machine calls [`Hypervisor::exit`] (`exit`) for whatever stops a guest; hypercalls
+//! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next; `start`
+//! and `end` are a domain's birth and death; `memory` and `frames` own storage; `console` shares
+//! the serial line; `report` says who did what, where.
+//!
+//! Lock order, outermost first: a domain's slot, frames, a vCPU's status, a run queue, console.
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+pub mod console;
+pub mod domain;
+mod end;
+mod exit;
+pub mod frames;
+pub mod hypercall;
+pub mod machine;
+pub mod memory;
+mod report;
+pub mod schedule;
+mod start;
+pub mod vcpu;
+
+pub use exit::Next;
+pub use machine::{Fault, Frame, Machine, Partition, ProcessorId, Start};
+pub use vcpu::VcpuId;
+
+use arrayvec::ArrayVec;
+use console::Console;
+use domain::{Domain, DomainId, MAX_DOMAINS};
+use frames::Frames;
+use hv_abi::Rights;
+use schedule::RunQueue;
+use spin::{Mutex, MutexGuard};
+use vcpu::{MAX_VCPUS, Vcpu};
+
+/// The most processors of the machine.
+pub const MAX_PROCESSORS: usize = 32;
+
+/// The whole hypervisor. There is one in a machine.
+pub struct Hypervisor<M> {
+    /// The machine it runs on.
+    pub machine: M,
+    frames: Mutex<Frames>,
+    /// By number; there is no domain 0.
+    domains: [Mutex<Option<Domain>>; MAX_DOMAINS + 1],
+    vcpus: [Vcpu; MAX_VCPUS],
+    queues: [Mutex<RunQueue>; MAX_PROCESSORS],
+    console: Mutex<Console>,
+    /// How many processors take part.
+    processors: u32,
+    /// Timebase at the hypervisor's entry.
+    entered: u64,
+}
+
+/// What a processor knows of its vCPU without taking a lock.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    vcpu: VcpuId,
+    domain: DomainId,
+    rights: Rights,
+}
+
+/// A processor's own state: nobody else touches it.
+#[derive(Debug)]
+pub struct Processor {
+    id: ProcessorId,
+    current: Option<Current>,
+    /// When the current vCPU was put on the processor.
+    since: u64,
+    /// Another vCPU should get the processor.
+    reschedule: bool,
+}
+
+impl Processor {
+    /// A processor that runs nothing yet.
+    pub const fn new(id: ProcessorId) -> Processor {
+        Processor { id, current: None, since: 0, reschedule: false }
+    }
+
+    fn current(&self) -> Option<VcpuId> {
+        self.current.map(|current| current.vcpu)
+    }
+}
+
+impl<M: Machine> Hypervisor<M> {
+    /// A hypervisor without domains on `processors` processors. `entered` is the timebase at the
+    /// image's first instruction.
+    pub fn new(machine: M, frames: Frames, processors: u32, entered: u64) -> Hypervisor<M> {
+        let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
+        Hypervisor {
+            machine,
+            frames: Mutex::new(frames),
+            domains: [const { Mutex::new(None) }; MAX_DOMAINS + 1],
+            vcpus: [const { Vcpu::unused() }; MAX_VCPUS],
+            queues: [const { Mutex::new(RunQueue::new()) }; MAX_PROCESSORS],
+            console: Mutex::new(Console::new()),
+            processors: processors.clamp(1, most),
+            entered,
+        }
+    }
+
+    fn vcpu(&self, id: VcpuId) -> Option<&Vcpu> {
+        self.vcpus.get(id.index())
+    }
+
+    fn queue(&self, processor: ProcessorId) -> Option<&Mutex<RunQueue>> {
+        self.queues.get(usize::try_from(processor.0).ok()?)
+    }
+
+    /// The domain's slot, locked.
+    fn domain(&self, id: DomainId) -> MutexGuard<'_, Option<Domain>> {
+        self.domains.get(usize::from(id.number())).unwrap_or(&self.domains[0]).lock()
+    }
+
+    /// The vCPUs of a domain.
+    fn vcpus_of(&self, id: DomainId) -> ArrayVec<VcpuId, { domain::MAX_DOMAIN_VCPUS }> {
+        self.domain(id).as_ref().map(|d| d.vcpus.clone()).unwrap_or_default()
+    }
+
+    /// Frames that nobody owns.
+    pub fn free_frames(&self) -> usize {
+        self.frames.lock().count(frames::Owner::FREE)
+    }
+}

@@ -1,3 +1,33 @@
-//! powernv.
+//! POWER9 and POWER10 in hypervisor mode under OPAL firmware: the machine of `hypervisor/core`.
+//!
+//! The processor runs in real mode for ever: there is no host page table and no host TLB entry.
+//! `entry.S` has the first instructions, `switch.S` the vectors and the world switch; [`boot`]
+//! brings the machine up; [`context`] is a vCPU's registers and what a switch moves; [`machine`]
+//! implements what the policy asks for; [`opal`] speaks with the firmware; [`spr`] has the special
+//! registers. This crate and nothing else in the hypervisor has unsafe code.
 #![no_std]
-#![forbid(unsafe_code)]
+
+mod boot;
+mod context;
+mod machine;
+mod opal;
+mod spr;
+mod storage;
+
+core::arch::global_asm!(include_str!("entry.S"));
+core::arch::global_asm!(include_str!("vsx.S"));
+core::arch::global_asm!(
+    include_str!("switch.S"),
+    GPR12 = const 12 * 8,
+    NIP = const context::offset::NIP,
+    MSR = const context::offset::MSR,
+    LINK = const context::offset::LINK,
+    COUNTER = const context::offset::COUNTER,
+    XER = const context::offset::XER,
+    CR = const context::offset::CR,
+    STACK = const context::offset::STACK,
+    TOC = const context::offset::TOC,
+    EXIT = const context::offset::EXIT,
+    SWITCH = const context::offset::SWITCH,
+    FATAL = const context::offset::FATAL,
+);

@@ -1,0 +1,58 @@
+//! Domains: partitions with their own memory, vCPUs and rights.
+
+use crate::console::NAME;
+use crate::memory::GuestMemory;
+use crate::vcpu::VcpuId;
+use arrayvec::{ArrayString, ArrayVec};
+use hv_abi::Rights;
+use k42_wire::Channel;
+
+/// The most domains at a time: each has a console channel.
+pub const MAX_DOMAINS: usize = Channel::MAX as usize;
+/// The most vCPUs of one domain.
+pub const MAX_DOMAIN_VCPUS: usize = 8;
+
+/// A domain's number, from 1: also its console channel and its partition number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DomainId(u8);
+
+impl DomainId {
+    /// No domain.
+    pub const NONE: DomainId = DomainId(0);
+
+    /// Domain `number`; `None` outside 1..=[`MAX_DOMAINS`].
+    pub fn new(number: u16) -> Option<DomainId> {
+        let number = u8::try_from(number).ok()?;
+        (number != 0 && usize::from(number) <= MAX_DOMAINS).then_some(DomainId(number))
+    }
+
+    /// The number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Its console channel.
+    pub fn channel(self) -> Channel {
+        Channel::new(self.0).unwrap_or(Channel::HYPERVISOR)
+    }
+}
+
+/// A domain. Its slot holds it from its building to its end.
+pub struct Domain {
+    /// What messages call it.
+    pub name: ArrayString<NAME>,
+    /// What it may ask for.
+    pub rights: Rights,
+    /// Its memory.
+    pub memory: GuestMemory,
+    /// Its vCPUs, in the order of their numbers.
+    pub vcpus: ArrayVec<VcpuId, MAX_DOMAIN_VCPUS>,
+    /// It takes interrupts little-endian: vCPUs started later do so too.
+    pub little_endian_interrupts: bool,
+    /// The code it latched for its shutdown (SCHEDOP_shutdown_code).
+    pub shutdown_code: Option<u32>,
+    /// A refused hypercall has been reported.
+    pub refusal_reported: bool,
+    /// It has ended, and goes away when the last of its vCPUs has left its processor.
+    pub ending: bool,
+}

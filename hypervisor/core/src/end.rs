@@ -1,0 +1,95 @@
+//! The end of a domain, however it came: its vCPUs leave their processors, then its translations
+//! and its memory go.
+
+use crate::domain::DomainId;
+use crate::frames::Owner;
+use crate::machine::{Machine, Partition};
+use crate::vcpu::State;
+use crate::{Current, Hypervisor, Processor};
+use core::fmt;
+use k42_wire::{End, Event, event};
+
+impl<M: Machine> Hypervisor<M> {
+    /// Stops a domain for what it did, and says so.
+    pub(crate) fn crash(&self, processor: &mut Processor, id: DomainId, text: fmt::Arguments<'_>) {
+        let line = crate::report::line(text);
+        self.end(processor, id, End::Crash(&line));
+    }
+
+    /// Ends a domain. Called on a processor that runs one of its vCPUs, or none.
+    pub(crate) fn end(&self, processor: &mut Processor, id: DomainId, how: End<'_>) {
+        let vcpus = {
+            let mut slot = self.domain(id);
+            let Some(domain) = slot.as_mut() else { return };
+            if core::mem::replace(&mut domain.ending, true) {
+                return; // another of its vCPUs was first
+            }
+            let name = domain.name;
+            self.console.lock().flush(&self.machine, id.channel());
+            self.say(Event::Ended { number: id.number().into(), name: &name, how });
+            domain.vcpus.clone()
+        };
+        for vcpu in vcpus {
+            let Some(slot) = self.vcpu(vcpu) else { continue };
+            let mut status = slot.status.lock();
+            if status.state == State::Running {
+                slot.set_attention(true); // its processor sees it at its next exit
+                let home = status.home;
+                drop(status);
+                self.machine.kick(home);
+            } else {
+                status.state = State::Unused;
+                let home = status.home;
+                drop(status);
+                self.forget(home, vcpu);
+            }
+        }
+        if let Some(current) = processor.current.filter(|current| current.domain == id) {
+            self.leave_domain(processor, current);
+        } else {
+            self.bury(id);
+        }
+    }
+
+    /// Whether the domain's end has begun.
+    pub(crate) fn is_ending(&self, id: DomainId) -> bool {
+        self.domain(id).as_ref().is_none_or(|domain| domain.ending)
+    }
+
+    /// The current vCPU leaves its processor for good.
+    pub(crate) fn leave_domain(&self, processor: &mut Processor, current: Current) {
+        processor.current = None;
+        processor.reschedule = true;
+        if let Some(slot) = self.vcpu(current.vcpu) {
+            slot.set_attention(false);
+            slot.status.lock().state = State::Unused;
+        }
+        self.bury(current.domain);
+    }
+
+    /// Takes back everything the domain had, once no processor runs it any more.
+    fn bury(&self, id: DomainId) {
+        let mut slot = self.domain(id);
+        let Some(domain) = slot.as_ref() else { return };
+        let gone = |vcpu| self.vcpu(vcpu).is_none_or(|v| v.status.lock().state == State::Unused);
+        if !domain.vcpus.iter().copied().all(gone) {
+            return;
+        }
+        let partition = Partition(id.number().into());
+        self.machine.set_partition(partition, [0, 0]);
+        self.machine.flush_partition(partition);
+        self.frames.lock().reclaim(Owner::domain(id.number()));
+        *slot = None;
+        drop(slot);
+        self.power_off_if_done();
+    }
+
+    /// Turns the machine off when no domain is left.
+    pub(crate) fn power_off_if_done(&self) {
+        if self.domains.iter().all(|slot| slot.lock().is_none()) {
+            self.say(Event::Note(event::ALL_ENDED));
+            self.console.lock().flush_all(&self.machine);
+            self.machine.power_off();
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Exits: whatever stops a guest ends up here, and leaves with the guest's next instruction
+//! decided.
+//!
+//! What the guest may bring about: its own end, an interrupt to itself, a switch to another vCPU.
+//! Never a panic: a guest's registers are data.
+
+use crate::machine::{Fault, Frame, Machine, ProcessorId, status};
+use crate::vcpu::{Vcpu, VcpuId};
+use crate::{Current, Hypervisor, Processor};
+use k42_lib::{msr, vector};
+
+/// What the processor does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The same vCPU goes on.
+    Resume,
+    /// Another one gets the processor.
+    Switch(VcpuId),
+    /// Nothing can run: save the vCPU's registers, then call [`Hypervisor::idle`].
+    Idle,
+}
+
+/// Why a guest gets a program interrupt (Power ISA v3.0B, Book III, 6.5.9): SRR1 bits.
+mod cause {
+    /// Illegal instruction.
+    pub(super) const ILLEGAL: u64 = 0x0008_0000;
+    /// Privileged instruction.
+    pub(super) const PRIVILEGED: u64 = 0x0004_0000;
+}
+
+impl<M: Machine> Hypervisor<M> {
+    /// A guest stopped with the interrupt at `vector`. `frame` has its registers, and on return
+    /// those that it resumes with.
+    pub fn exit(&self, processor: &mut Processor, vector: u16, frame: &mut Frame) -> Next {
+        let Some(current) = processor.current else { return Next::Idle };
+        match vector {
+            vector::SYSTEM_CALL => self.system_call(processor, current, frame),
+            vector::HYPERVISOR_DECREMENTER => self.tick(processor),
+            // A kick, or the guest has enabled interrupts while one waits: see below.
+            vector::HYPERVISOR_DOORBELL | vector::HYPERVISOR_VIRTUALIZATION => {}
+            // An instruction or a facility that the guest has not: the guest's own affair.
+            vector::HYPERVISOR_EMULATION | vector::HYPERVISOR_FACILITY_UNAVAILABLE => {
+                self.interrupt(frame, vector::PROGRAM, frame.nip, cause::ILLEGAL);
+            }
+            vector::HYPERVISOR_DATA_STORAGE | vector::HYPERVISOR_INSTRUCTION_STORAGE => {
+                self.storage_fault(processor, current, vector, frame);
+            }
+            other => {
+                let text = format_args!("interrupt {other:#x}{}", At(frame));
+                self.crash(processor, current.domain, text);
+            }
+        }
+        self.leave(processor, frame)
+    }
+
+    fn system_call(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
+        if frame.msr & msr::PR == 0 {
+            return self.hypercall(processor, current, frame);
+        }
+        // The architecture lets problem state make this call; a domain's kernel shall not have to
+        // answer for its programs, so they get the interrupt that any privileged instruction gives.
+        let call = frame.nip.wrapping_sub(4);
+        self.interrupt(frame, vector::PROGRAM, call, cause::PRIVILEGED);
+    }
+
+    /// The slice is over, or a sleeper of this processor is due.
+    fn tick(&self, processor: &mut Processor) {
+        self.poll_console(processor);
+        processor.reschedule = true;
+    }
+
+    /// Looks after the serial line; one processor does it for all.
+    pub(crate) fn poll_console(&self, processor: &Processor) {
+        if processor.id != ProcessorId(0) {
+            return;
+        }
+        let mut woken = heapless::Vec::<_, 64>::new();
+        {
+            let mut console = self.console.lock();
+            console.flush_all(&self.machine);
+            console.poll(&self.machine, |channel| {
+                let _ = woken.push(channel); // more than 64 at a poll: the next poll wakes them
+            });
+        }
+        for channel in woken {
+            self.console_input(channel);
+        }
+    }
+
+    fn storage_fault(
+        &self,
+        processor: &mut Processor,
+        current: Current,
+        vector: u16,
+        frame: &Frame,
+    ) {
+        let fault: Fault = self.machine.fault(vector);
+        let access = if vector == vector::HYPERVISOR_INSTRUCTION_STORAGE {
+            "instruction fetch"
+        } else if fault.status & status::TABLE_WALK != 0 {
+            "walk of its page tables"
+        } else if fault.status & status::STORE != 0 {
+            "store"
+        } else {
+            "load"
+        };
+        let Fault { guest, effective, .. } = fault;
+        let text = format_args!(
+            "{access} at guest real {guest} (effective {effective}), outside its memory{}",
+            At(frame)
+        );
+        self.crash(processor, current.domain, text);
+    }
+
+    /// What every exit ends with: the domain's end, an interrupt that waits, another vCPU's turn.
+    fn leave(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
+        let slot = processor.current().and_then(|v| self.vcpu(v));
+        if slot.is_some_and(Vcpu::wants_attention) {
+            self.attend(processor, frame);
+        }
+        if processor.current.is_some() && !processor.reschedule {
+            return Next::Resume;
+        }
+        let before = processor.current();
+        self.put_back(processor);
+        match self.choose(processor) {
+            Some(vcpu) if Some(vcpu) == before => Next::Resume,
+            Some(vcpu) => Next::Switch(vcpu),
+            None => Next::Idle,
+        }
+    }
+
+    fn attend(&self, processor: &mut Processor, frame: &mut Frame) {
+        let Some(current) = processor.current else { return };
+        if self.is_ending(current.domain) {
+            return self.leave_domain(processor, current);
+        }
+        let Some(slot) = self.vcpu(current.vcpu) else { return };
+        let pending = slot.status.lock().interrupts.pending();
+        slot.set_attention(pending);
+        if !pending {
+        } else if frame.msr & msr::EE != 0 {
+            self.interrupt(frame, vector::EXTERNAL, frame.nip, 0);
+        } else {
+            self.machine.request_window();
+        }
+    }
+
+    /// Makes the guest take an interrupt, as the processor would: real mode, its byte order.
+    fn interrupt(&self, frame: &mut Frame, vector: u16, nip: u64, information: u64) {
+        let msr = (frame.msr & !msr::SRR1_INFORMATION) | information;
+        self.machine.set_interrupted_state(nip, msr);
+        let order = if self.machine.interrupt_endian() { msr::LE } else { 0 };
+        frame.nip = u64::from(vector);
+        frame.msr = msr::SF | msr::ME | order;
+    }
+}
+
+/// Where a guest was.
+pub(crate) struct At<'a>(pub &'a Frame);
+
+impl core::fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Frame { nip, link, msr, .. } = self.0;
+        write!(f, "; instruction {nip:#x}, link {link:#x}, msr {msr:#x}")
+    }
+}

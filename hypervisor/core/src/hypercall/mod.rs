@@ -1,0 +1,65 @@
+//! Hypercalls: decode, authorise, commit.
+//!
+//! Decoding (`hv_abi`) has no side effect. A call that the caller has no right to, or whose
+//! arguments name what is not its own, is refused with its personality's error, and the first
+//! refusal of a domain is reported: who, what, where. An unknown number is an error too.
+
+mod papr;
+mod rtas;
+mod xen;
+pub mod xics;
+
+use crate::exit::At;
+use crate::machine::{Frame, Machine};
+use crate::{Current, Hypervisor, Processor, report};
+use hv_abi::{Number, PaprCall, XenCall};
+use k42_wire::Event;
+
+/// A hypercall being served.
+struct Caller<'a> {
+    processor: &'a mut Processor,
+    current: Current,
+    frame: &'a mut Frame,
+}
+
+impl<M: Machine> Hypervisor<M> {
+    pub(crate) fn hypercall(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
+        let [_, _, _, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, ..] = frame.gpr;
+        let arguments = [r4, r5, r6, r7, r8, r9, r10, r11, r12];
+        let caller = &mut Caller { processor, current, frame };
+        let result = match Number::decode(r3) {
+            Number::Xen(number) => match XenCall::decode(number, &arguments) {
+                None => xen::NO_SUCH_CALL,
+                Some(call) if !current.rights.contains(call.right()) => {
+                    self.refused(caller, call.name(), "needs a right that the domain has not");
+                    xen::NOT_PERMITTED
+                }
+                Some(call) => self.xen_call(caller, call),
+            },
+            Number::Papr(token) => match PaprCall::decode(token, &arguments) {
+                None => hv_abi::papr::code::FUNCTION,
+                Some(call) if !current.rights.contains(call.right()) => {
+                    self.refused(caller, call.name(), "needs a right that the domain has not");
+                    hv_abi::papr::code::PRIVILEGE
+                }
+                Some(call) => self.papr_call(caller, call),
+            },
+        };
+        caller.frame.gpr[3] = result.cast_unsigned();
+    }
+
+    /// Reports the first hypercall of a domain that was refused.
+    fn refused(&self, caller: &Caller<'_>, name: &str, why: &str) {
+        let id = caller.current.domain;
+        let who = {
+            let mut slot = self.domain(id);
+            let Some(domain) = slot.as_mut() else { return };
+            if core::mem::replace(&mut domain.refusal_reported, true) {
+                return;
+            }
+            domain.name
+        };
+        let text = report::line(format_args!("{name}: {why}{}", At(caller.frame)));
+        self.say(Event::Refused { number: id.number().into(), name: &who, text: &text });
+    }
+}

@@ -1,0 +1,49 @@
+//! What the hypervisor says: one line an event, on its own console channel.
+
+use crate::Hypervisor;
+use crate::machine::Machine;
+use arrayvec::ArrayString;
+use core::fmt::{self, Write};
+use k42_wire::{Channel, Event};
+
+/// The longest line; what is longer is cut.
+const LINE: usize = 240;
+
+/// A line that never fails to be written: it is cut at its end.
+struct Cut(ArrayString<LINE>);
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            // A guest's words reach the line too: they shall not break out of it.
+            let c = if c.is_control() { '.' } else { c };
+            if self.0.try_push(c).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Formats a line.
+pub(crate) fn line(text: impl fmt::Display) -> ArrayString<LINE> {
+    let mut line = Cut(ArrayString::new_const());
+    let _ = write!(line, "{text}"); // `Cut` does not fail
+    line.0
+}
+
+impl<M: Machine> Hypervisor<M> {
+    /// Says something on channel 0.
+    pub(crate) fn say(&self, event: Event<'_>) {
+        let line = line(event);
+        let mut console = self.console.lock();
+        console.write(&self.machine, Channel::HYPERVISOR, line.as_bytes());
+        console.write(&self.machine, Channel::HYPERVISOR, b"\n");
+    }
+
+    /// Says something that is no domain's event.
+    pub fn note(&self, text: fmt::Arguments<'_>) {
+        let line = line(text);
+        self.say(Event::Note(&line));
+    }
+}

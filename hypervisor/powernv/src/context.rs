@@ -1,0 +1,285 @@
+//! A vCPU's registers, and what moves them.
+//!
+//! The vCPU whose special and vector registers are in the processor is *resident* there. It stays
+//! so while the processor idles or serves its exits, until another vCPU is to run: switches are
+//! rare, and on QEMU each write of LPIDR or PIDR flushes the whole TLB.
+
+use crate::{machine::PowerNv, spr};
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, Ordering};
+use hv_core::vcpu::MAX_VCPUS;
+use hv_core::{Frame, Hypervisor, Next, Processor, Start, VcpuId};
+use k42_lib::{lpcr, msr};
+use spin::{Mutex, Once};
+
+/// Special register values of a vCPU that are not simply saved and loaded.
+#[derive(Clone, Copy, Default)]
+struct Partitioned {
+    lpid: u64,
+    pid: u64,
+    lpcr: u64,
+    /// When the decrementer expires, in timebase ticks.
+    deadline: u64,
+}
+
+/// Vector and floating-point registers, FPSCR and VSCR, as `vsx.S` lays them out.
+#[repr(C, align(16))]
+struct Vectors([u8; 1056]);
+
+/// A vCPU's registers. `switch.S` knows this layout by the offsets below.
+#[repr(C, align(128))]
+pub(crate) struct Context {
+    frame: Frame,
+    /// This processor's stack, TOC and entry points into Rust, while the vCPU is on it.
+    stack: u64,
+    toc: u64,
+    exit: unsafe extern "C" fn(*mut Context, u64) -> *mut Context,
+    switch: unsafe extern "C" fn(*mut Context) -> *mut Context,
+    fatal: unsafe extern "C" fn(*mut Context, u64, u64, u64, u64) -> !,
+    cpu: *mut Cpu,
+    partitioned: Partitioned,
+    special: [u64; spr::SWITCHED],
+    vectors: Vectors,
+}
+
+/// Offsets of [`Context`] for `switch.S`.
+pub(crate) mod offset {
+    use super::{Context, Frame, offset_of};
+    pub(crate) const NIP: usize = offset_of!(Context, frame) + offset_of!(Frame, nip);
+    pub(crate) const MSR: usize = offset_of!(Context, frame) + offset_of!(Frame, msr);
+    pub(crate) const LINK: usize = offset_of!(Context, frame) + offset_of!(Frame, link);
+    pub(crate) const COUNTER: usize = offset_of!(Context, frame) + offset_of!(Frame, counter);
+    pub(crate) const XER: usize = offset_of!(Context, frame) + offset_of!(Frame, xer);
+    pub(crate) const CR: usize = offset_of!(Context, frame) + offset_of!(Frame, cr);
+    pub(crate) const STACK: usize = offset_of!(Context, stack);
+    pub(crate) const TOC: usize = offset_of!(Context, toc);
+    pub(crate) const EXIT: usize = offset_of!(Context, exit);
+    pub(crate) const SWITCH: usize = offset_of!(Context, switch);
+    pub(crate) const FATAL: usize = offset_of!(Context, fatal);
+}
+
+/// A processor.
+pub(crate) struct Cpu {
+    processor: Processor,
+    /// The context whose special and vector registers are in the processor, and its vCPU.
+    resident: Option<VcpuId>,
+    /// Who is to run next, between an exit and the switch that follows it.
+    next: Option<VcpuId>,
+    stack: u64,
+    toc: u64,
+}
+
+impl Cpu {
+    pub(crate) const fn new(processor: Processor, stack: u64, toc: u64) -> Cpu {
+        Cpu { processor, resident: None, next: None, stack, toc }
+    }
+}
+
+/// Nobody's: no processor has this slot's registers.
+const NOBODY: u32 = u32::MAX;
+
+/// A place for a vCPU's registers.
+struct Slot {
+    context: UnsafeCell<Context>,
+    /// The processor that may touch `context`.
+    holder: AtomicU32,
+    /// How the vCPU starts, when it next gets a processor.
+    start: Mutex<Option<Start>>,
+}
+
+// SAFETY: `context` is touched only by the processor that `holder` names (see `take`).
+unsafe impl Sync for Slot {}
+
+impl Context {
+    pub(crate) const fn new(cpu: *mut Cpu, stack: u64, toc: u64) -> Context {
+        Context {
+            frame: Frame { gpr: [0; 32], nip: 0, msr: 0, link: 0, counter: 0, xer: 0, cr: 0 },
+            stack,
+            toc,
+            exit: powernv_exit,
+            switch: powernv_switch,
+            fatal: powernv_fatal,
+            cpu,
+            partitioned: Partitioned { lpid: 0, pid: 0, lpcr: 0, deadline: 0 },
+            special: [0; spr::SWITCHED],
+            vectors: Vectors([0; 1056]),
+        }
+    }
+
+    /// The registers of a vCPU at its start.
+    fn start(&mut self, start: &Start) {
+        let order = if start.little_endian { msr::LE } else { 0 };
+        let interrupts = if start.little_endian_interrupts { lpcr::ILE } else { 0 };
+        self.frame =
+            Frame { nip: start.entry.value(), msr: msr::SF | msr::ME | order, ..Frame::default() };
+        self.frame.gpr[3] = start.argument;
+        self.special = [0; spr::SWITCHED];
+        self.vectors = Vectors([0; 1056]);
+        self.partitioned = Partitioned {
+            lpid: start.partition.0.into(),
+            pid: 0,
+            lpcr: GUEST_LPCR | interrupts,
+            deadline: u64::MAX,
+        };
+    }
+}
+
+/// What the LPCR holds while guests run, but for the byte order of interrupts: radix for host and
+/// guest, the guest's own TLB invalidations, external interrupts to the guest, the hypervisor's
+/// decrementer to us, and what ends a `stop` (bits 17 and 47:51).
+const GUEST_LPCR: u64 =
+    lpcr::HR | lpcr::UPRT | lpcr::GTSE | lpcr::LPES0 | lpcr::HVICE | lpcr::HDICE | lpcr::STOP_ENDS;
+
+static SLOTS: [Slot; MAX_VCPUS] = [const {
+    Slot {
+        context: UnsafeCell::new(Context::new(core::ptr::null_mut(), 0, 0)),
+        holder: AtomicU32::new(NOBODY),
+        start: Mutex::new(None),
+    }
+}; MAX_VCPUS];
+
+pub(crate) static HYPERVISOR: Once<Hypervisor<PowerNv>> = Once::new();
+
+fn hypervisor() -> &'static Hypervisor<PowerNv> {
+    match HYPERVISOR.get() {
+        Some(hypervisor) => hypervisor,
+        // The boot processor builds it before any guest runs.
+        None => crate::boot::fail(format_args!("a guest ran before the hypervisor was built")),
+    }
+}
+
+/// Notes how a vCPU starts; it takes effect when it next gets a processor.
+pub(crate) fn install(vcpu: VcpuId, start: &Start) {
+    *SLOTS[vcpu.index()].start.lock() = Some(*start);
+}
+
+/// The context of a vCPU, which from now on is processor `cpu`'s alone.
+fn take(vcpu: VcpuId, pir: u32) -> *mut Context {
+    let slot = &SLOTS[vcpu.index()];
+    match slot.holder.compare_exchange(NOBODY, pir, Ordering::Acquire, Ordering::Relaxed) {
+        Ok(_) => {}
+        Err(holder) if holder == pir => {}
+        Err(holder) => crate::boot::fail(format_args!(
+            "processor {pir} was to run vCPU {vcpu:?}, whose registers processor {holder} has"
+        )),
+    }
+    slot.context.get()
+}
+
+unsafe extern "C" {
+    fn vsx_save(area: *mut Vectors);
+    fn vsx_load(area: *const Vectors);
+}
+
+/// Moves the registers of `vcpu` into this processor, and those of the resident one out.
+fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
+    let pir = spr::read::<{ spr::PIR }>() as u32;
+    let start = SLOTS[vcpu.index()].start.lock().take();
+    if cpu.resident == Some(vcpu) && start.is_none() {
+        return SLOTS[vcpu.index()].context.get();
+    }
+    spr::with_vectors(|| {
+        if let Some(old) = cpu.resident.take() {
+            let slot = &SLOTS[old.index()];
+            // SAFETY: this processor holds the slot: it made the vCPU resident.
+            let context = unsafe { &mut *slot.context.get() };
+            spr::save(&mut context.special);
+            context.partitioned.pid = spr::read::<{ spr::PIDR }>();
+            context.partitioned.lpcr = spr::read::<{ spr::LPCR }>();
+            context.partitioned.deadline = deadline();
+            // SAFETY: the area is as large as `vsx.S` fills; vectors are on.
+            unsafe { vsx_save(&raw mut context.vectors) };
+            slot.holder.store(NOBODY, Ordering::Release);
+        }
+        let at = take(vcpu, pir);
+        // SAFETY: `take` made this processor the only holder.
+        let context = unsafe { &mut *at };
+        if let Some(start) = &start {
+            context.start(start);
+        }
+        context.stack = cpu.stack;
+        context.toc = cpu.toc;
+        context.cpu = cpu;
+        spr::write::<{ spr::LPIDR }>(context.partitioned.lpid);
+        spr::write::<{ spr::LPCR }>(context.partitioned.lpcr);
+        spr::write::<{ spr::PIDR }>(context.partitioned.pid);
+        spr::load(&context.special);
+        set_deadline(context.partitioned.deadline);
+        // SAFETY: the area was filled by `vsx_save` or is zero.
+        unsafe { vsx_load(&raw const context.vectors) };
+        cpu.resident = Some(vcpu);
+        at
+    })
+}
+
+/// When the decrementer of the resident vCPU expires. It has 32 bits (LPCR[LD] is off).
+pub(crate) fn deadline() -> u64 {
+    let left = i64::from(spr::read::<{ spr::DEC }>() as i32);
+    spr::read::<{ spr::TIMEBASE }>().saturating_add_signed(left)
+}
+
+fn set_deadline(deadline: u64) {
+    let left = deadline.saturating_sub(spr::read::<{ spr::TIMEBASE }>());
+    // Expired is negative, and stays so for four seconds: long enough to be seen.
+    let value = if left == 0 { -1 } else { left.min(i32::MAX as u64) as i64 };
+    spr::write::<{ spr::DEC }>(value.cast_unsigned());
+}
+
+/// A guest has exited. Returns the same context to resume it, or null for a switch.
+///
+/// # Safety
+/// Called by `switch.S` with the context in HSPRG0.
+unsafe extern "C" fn powernv_exit(context: *mut Context, vector: u64) -> *mut Context {
+    // SAFETY: the context of the vCPU on this processor is this processor's.
+    let context_ref = unsafe { &mut *context };
+    // SAFETY: `make_resident` set it to this processor's own.
+    let cpu = unsafe { &mut *context_ref.cpu };
+    let frame = &mut context_ref.frame;
+    frame.msr &= !msr::SRR1_INFORMATION;
+    cpu.next = match hypervisor().exit(&mut cpu.processor, vector as u16, frame) {
+        Next::Resume => return context,
+        Next::Switch(vcpu) => Some(vcpu),
+        Next::Idle => None,
+    };
+    core::ptr::null_mut()
+}
+
+/// `from`'s r14 to r31 are saved: another vCPU may come. Returns its context.
+///
+/// # Safety
+/// Called by `switch.S` on the stack of the processor whose context `from` is.
+unsafe extern "C" fn powernv_switch(from: *mut Context) -> *mut Context {
+    // SAFETY: as in `powernv_exit`; a boot context has it from its making.
+    let cpu = unsafe { &mut *(*from).cpu };
+    let vcpu = cpu.next.take().unwrap_or_else(|| idle(cpu));
+    make_resident(cpu, vcpu)
+}
+
+/// Idles with the resident vCPU's decrementer put away, which would end every `stop` at once.
+fn idle(cpu: &mut Cpu) -> VcpuId {
+    let kept = cpu.resident.map(|_| deadline());
+    set_deadline(u64::MAX);
+    let vcpu = hypervisor().idle(&mut cpu.processor);
+    if let Some(kept) = kept {
+        set_deadline(kept);
+    }
+    vcpu
+}
+
+/// An interrupt that only a mistake of ours, or the machine's, can bring.
+///
+/// # Safety
+/// Called by `switch.S`; does not return.
+unsafe extern "C" fn powernv_fatal(
+    _: *mut Context,
+    vector: u64,
+    srr0: u64,
+    srr1: u64,
+    hsrr0: u64,
+) -> ! {
+    let (dar, dsisr) = (spr::read::<{ spr::DAR }>(), spr::read::<{ spr::DSISR }>());
+    crate::boot::fail(format_args!(
+        "interrupt {vector:#x} in the hypervisor: srr0 {srr0:#x} srr1 {srr1:#x} hsrr0 {hsrr0:#x} dar {dar:#x} dsisr {dsisr:#x}"
+    ))
+}

@@ -1,0 +1,177 @@
+//! The machine that `hypervisor/core` runs on, in terms of registers, storage and firmware.
+
+use crate::{context, opal, spr, storage};
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, Ordering};
+use hv_core::{Fault, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
+use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, msr, vector};
+
+/// Bare metal. There is one.
+pub(crate) struct PowerNv;
+
+/// The partition table (Power ISA v3.0B, Book III, 5.7.6.1): 64 KiB, as POWER9 wants it.
+#[repr(C, align(65536))]
+struct PartitionTable(UnsafeCell<[[u64; 2]; 4096]>);
+
+// SAFETY: entries are written by `set_partition` only, through `storage`, a doubleword at a time.
+unsafe impl Sync for PartitionTable {}
+
+static PARTITIONS: PartitionTable = PartitionTable(UnsafeCell::new([[0; 2]; 4096]));
+/// PTCR: log2 of the table's size, less 12.
+const TABLE_SIZE: u64 = 4;
+
+/// The processors' hardware numbers (PIR).
+static PIRS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
+
+/// msgsnd type 5: the directed hypervisor doorbell, to the thread in the low bits.
+const HYPERVISOR_DOORBELL: u64 = 5 << 27;
+
+/// HFSCR: every facility for guests but transactional memory (bit 5) and `stop` (bit 9).
+const GUEST_FACILITIES: u64 = 0x3def;
+
+/// Sets this processor's registers that stay as they are.
+pub(crate) fn init_processor(processor: ProcessorId) {
+    let pir = spr::read::<{ spr::PIR }>();
+    if let Some(slot) = PIRS.get(processor.0 as usize) {
+        slot.store(pir as u32, Ordering::Release);
+    }
+    spr::write::<{ spr::PTCR }>(PARTITIONS.0.get() as u64 | TABLE_SIZE);
+    spr::write::<{ spr::HFSCR }>(GUEST_FACILITIES);
+    spr::write::<{ spr::AMOR }>(u64::MAX);
+    spr::write::<{ spr::AMR }>(0);
+    spr::write::<{ spr::DPDES }>(0);
+    spr::write::<{ spr::PSSCR }>(0); // `stop` loses no state and goes on at the next instruction
+    spr::write::<{ spr::LPIDR }>(0);
+    spr::write::<{ spr::LPCR }>(lpcr::HDICE | lpcr::STOP_ENDS | lpcr::HR | lpcr::UPRT);
+    spr::write_msr(spr::read_msr() | msr::ME);
+}
+
+fn doorbell(pir: u32) {
+    let message = HYPERVISOR_DOORBELL | u64::from(pir);
+    // SAFETY: a doorbell (msgsnd r3) makes a processor exit or wake; it reads nothing of memory.
+    unsafe {
+        asm!("sync", ".long 0x7c00019c | 3 << 11", in("r3") message, options(nostack, preserves_flags))
+    };
+}
+
+impl Machine for PowerNv {
+    fn timebase(&self) -> u64 {
+        spr::read::<{ spr::TIMEBASE }>()
+    }
+
+    fn read(&self, from: RealAddr, into: &mut [u8]) {
+        storage::read(from, into);
+    }
+
+    fn write(&self, to: RealAddr, from: &[u8]) {
+        storage::write(to, from);
+    }
+
+    fn zero(&self, at: RealAddr, length: u64) {
+        storage::zero(at, length);
+    }
+
+    fn load_entry(&self, at: RealAddr) -> u64 {
+        storage::load_entry(at)
+    }
+
+    fn store_entry(&self, at: RealAddr, entry: u64) {
+        storage::store_entry(at, entry);
+    }
+
+    fn set_partition(&self, partition: Partition, [host, guest]: [u64; 2]) {
+        let at = RealAddr::new(PARTITIONS.0.get() as u64 + u64::from(partition.0) * 16);
+        storage::store_entry(at.offset(8), guest);
+        storage::store_entry(at, host);
+    }
+
+    fn flush_partition(&self, partition: Partition) {
+        storage::invalidate_partition(partition.0.into());
+    }
+
+    fn install(&self, vcpu: VcpuId, start: &Start) {
+        context::install(vcpu, start);
+    }
+
+    fn set_interrupt_endian(&self, little: bool) {
+        let before = spr::read::<{ spr::LPCR }>();
+        let after = if little { before | lpcr::ILE } else { before & !lpcr::ILE };
+        spr::write::<{ spr::LPCR }>(after);
+    }
+
+    fn interrupt_endian(&self) -> bool {
+        spr::read::<{ spr::LPCR }>() & lpcr::ILE != 0
+    }
+
+    fn set_interrupted_state(&self, nip: u64, msr: u64) {
+        spr::write::<{ spr::SRR0 }>(nip);
+        spr::write::<{ spr::SRR1 }>(msr);
+    }
+
+    fn guest_deadline(&self) -> u64 {
+        context::deadline()
+    }
+
+    fn fault(&self, vector: u16) -> Fault {
+        if vector == vector::HYPERVISOR_INSTRUCTION_STORAGE {
+            return Fault {
+                effective: EffAddr::new(spr::read::<{ spr::HSRR0 }>()),
+                guest: GuestAddr::new(spr::read::<{ spr::ASDR }>()),
+                status: spr::read::<{ spr::HSRR1 }>() & msr::SRR1_INFORMATION,
+            };
+        }
+        let effective = EffAddr::new(spr::read::<{ spr::HDAR }>());
+        // The low bits of ASDR are the effective address's own on hardware; QEMU gives both.
+        let page = GuestAddr::new(spr::read::<{ spr::ASDR }>()).align_down(1 << 12);
+        Fault {
+            effective,
+            guest: page.offset(effective.offset_in(1 << 12)),
+            status: spr::read::<{ spr::HDSISR }>(),
+        }
+    }
+
+    fn request_window(&self) {
+        // On QEMU a hypervisor doorbell waits until the guest enables interrupts: a window exit.
+        // (On hardware it arrives at once, and LPCR[MER] would be the way.)
+        doorbell(spr::read::<{ spr::PIR }>() as u32);
+    }
+
+    fn set_alarm(&self, at: u64) {
+        let left = at.saturating_sub(self.timebase()).max(1);
+        spr::write::<{ spr::HDEC }>(left.min(i32::MAX as u64));
+    }
+
+    fn wait(&self) {
+        // SAFETY: with PSSCR zero `stop` keeps all state and goes on at the next instruction when
+        // an interrupt is due; `msgclr` takes back the doorbell that may have ended it.
+        unsafe {
+            asm!(
+                ".long 0x4c0002e4", // stop
+                ".long 0x7c0001dc | 3 << 11", // msgclr r3
+                in("r3") HYPERVISOR_DOORBELL,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
+    fn kick(&self, processor: ProcessorId) {
+        let Some(pir) = PIRS.get(processor.0 as usize) else { return };
+        let pir = pir.load(Ordering::Acquire);
+        if pir != spr::read::<{ spr::PIR }>() as u32 {
+            doorbell(pir);
+        }
+    }
+
+    fn console_write(&self, bytes: &[u8]) {
+        opal::console_write(bytes);
+    }
+
+    fn console_read(&self, into: &mut [u8]) -> usize {
+        opal::console_read(into)
+    }
+
+    fn power_off(&self) -> ! {
+        opal::power_off()
+    }
+}

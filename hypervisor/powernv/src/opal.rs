@@ -1,0 +1,87 @@
+//! OPAL, the firmware: its console, its processors, its power switch (skiboot, doc/opal-api).
+//! Calls take real addresses and big-endian numbers, and may be made from any processor.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Tokens (skiboot, include/opal-api.h).
+mod token {
+    pub(super) const CONSOLE_WRITE: u64 = 1;
+    pub(super) const CONSOLE_READ: u64 = 2;
+    pub(super) const CEC_POWER_DOWN: u64 = 5;
+    pub(super) const POLL_EVENTS: u64 = 10;
+    pub(super) const START_CPU: u64 = 41;
+    pub(super) const REINIT_CPUS: u64 = 70;
+    pub(super) const CONSOLE_FLUSH: u64 = 117;
+}
+
+/// OPAL_REINIT_CPUS: hypervisor interrupts little-endian, radix translation.
+const LITTLE_ENDIAN_AND_RADIX: u64 = 2 | 8;
+
+static BASE: AtomicU64 = AtomicU64::new(0);
+static ENTRY: AtomicU64 = AtomicU64::new(0);
+
+unsafe extern "C" {
+    fn opal_call(call: *const [u64; 8], entry: u64, base: u64) -> i64;
+}
+
+fn call(token: u64, a: u64, b: u64, c: u64) -> i64 {
+    let arguments = [token, a, b, c, 0, 0, 0, 0];
+    let (entry, base) = (ENTRY.load(Ordering::Relaxed), BASE.load(Ordering::Relaxed));
+    // SAFETY: entry and base are what the firmware gave the image in r8 and r9; the calls of this
+    // module pass addresses of live objects only.
+    unsafe { opal_call(&raw const arguments, entry, base) }
+}
+
+/// Takes note of where the firmware is. The first thing to be called.
+pub(crate) fn init(base: u64, entry: u64) {
+    BASE.store(base, Ordering::Relaxed);
+    ENTRY.store(entry, Ordering::Relaxed);
+}
+
+/// Makes interrupts to the hypervisor arrive little-endian, on all processors. Before any other
+/// processor is started.
+pub(crate) fn reinit_cpus() {
+    call(token::REINIT_CPUS, LITTLE_ENDIAN_AND_RADIX, 0, 0);
+}
+
+/// Starts a processor at `entry`; false when the firmware refuses.
+pub(crate) fn start_cpu(server: u32, entry: u64) -> bool {
+    call(token::START_CPU, server.into(), entry, 0) == 0
+}
+
+/// Writes to the firmware's console, all of it: a full buffer empties while we poll.
+pub(crate) fn console_write(bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let mut length = (rest.len() as u64).to_be();
+        let at = &raw mut length as u64;
+        let status = call(token::CONSOLE_WRITE, 0, at, rest.as_ptr() as u64);
+        let written = usize::try_from(u64::from_be(length)).unwrap_or(0);
+        match rest.get(written..) {
+            Some(tail) if status == 0 && written > 0 => rest = tail,
+            _ => {
+                call(token::POLL_EVENTS, 0, 0, 0);
+            }
+        }
+    }
+}
+
+/// Takes input from the firmware's console; returns how many bytes.
+pub(crate) fn console_read(into: &mut [u8]) -> usize {
+    let mut length = (into.len() as u64).to_be();
+    let at = &raw mut length as u64;
+    call(token::POLL_EVENTS, 0, 0, 0);
+    if call(token::CONSOLE_READ, 0, at, into.as_mut_ptr() as u64) != 0 {
+        return 0;
+    }
+    usize::try_from(u64::from_be(length)).unwrap_or(0).min(into.len())
+}
+
+/// Turns the machine off.
+pub(crate) fn power_off() -> ! {
+    call(token::CONSOLE_FLUSH, 0, 0, 0);
+    call(token::CEC_POWER_DOWN, 0, 0, 0);
+    loop {
+        call(token::POLL_EVENTS, 0, 0, 0);
+    }
+}
