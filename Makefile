@@ -13,38 +13,36 @@ CROSS    := powerpc64le-linux-gnu-
 # Where rustup puts its programs, for a shell that has not been told yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help setup packages toolchain inputs images build run test bench stress lint clean distclean
+.PHONY: help setup tools inputs images build run test bench stress lint clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-setup: packages toolchain inputs ## find or install the toolchain, QEMU and the ppc64le inputs
+setup: tools inputs ## find or install the toolchain, QEMU and the ppc64le inputs
 
-packages:
-	@boot/setup/packages
+# Both steps even where the first fails, so that all that is missing is named at once.
+tools:
+	@boot/setup/packages; status=$$?; boot/setup/toolchain && exit $$status
 
-toolchain: packages
-	@boot/setup/toolchain
-
-inputs: packages target/inputs/root.cpio
+inputs: target/inputs/root.cpio
 
 # Kernels and busybox. The script knows what is there already, and then leaves this file as it is.
-target/inputs/VERSIONS: packages
+target/inputs/VERSIONS: tools
 	@boot/setup/inputs
 
-target/inputs/programs/%: tests/programs/%.c | packages
+target/inputs/programs/%: tests/programs/%.c | tools
 	@mkdir -p $(@D)
 	$(CROSS)gcc -O2 -Wall -Wextra -static -o $@ $<
 
-target/inputs/root.cpio: boot/setup/rootfs $(shell find boot/rootfs) target/inputs/VERSIONS $(PROGRAMS) | packages
+target/inputs/root.cpio: boot/setup/rootfs $(shell find boot/rootfs) target/inputs/VERSIONS $(PROGRAMS) | tools
 	@boot/setup/rootfs
 
 build: setup images ## build the images and the host tool
 	@cargo build --quiet --release --package k42
 
 # cargo knows what has changed. An image that has not keeps its time.
-images: toolchain
+images: tools
 	@boot/setup/cargo-power build --release $(addprefix --package ,$(PACKAGES))
 	@mkdir -p target/images
 	@for image in $(IMAGES); do \
@@ -64,7 +62,7 @@ bench: build ## print the figures: instructions counted by the emulator, and siz
 stress: build ## run the long tests on the emulated machine, those that are marked as ignored
 	@cargo test --package k42-tests -- --ignored
 
-lint: toolchain ## check the format, and clippy's advice for host and target
+lint: tools ## check the format, and clippy's advice for host and target
 	@boot/setup/lint
 
 clean: ## remove what was built; what was downloaded and chosen stays

@@ -32,23 +32,25 @@ debian_archive() {
 
 # Run a command as root, having said so.
 as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        say "running: $*"
-        "$@"
-    elif have sudo; then
-        say "running as root, by sudo: $*"
-        sudo "$@"
-    else
-        die "this needs root, and there is no sudo here; as root, run: $*"
-    fi
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    say "running: ${sudo:+$sudo }$*"
+    $sudo "$@"
 }
 
-# install_packages WHY PACKAGE...: say what is about to be installed, then install it. Words that
-# begin with `-` are apt's own (`-t SUITE`). Nothing that is installed is removed for it.
-install_packages() {
-    say "$1 needs Debian packages that are not installed: $(shift && echo "$*")"
-    have apt-get || die "there is no apt here to install them"
+# announce_packages WHY PACKAGE...: say what is missing and is about to be installed; end here, with
+# that list as the last word, where this user of this machine cannot install it.
+announce_packages() {
+    why=$1
     shift
+    say "$why needs packages of Debian's that are not here: $*"
+    have apt-get || die "and there is no apt to install them with"
+    [ "$(id -u)" = 0 ] || have sudo || die "and that takes root: become root, or install sudo"
+}
+
+# install_packages PACKAGE...: after announce_packages. Words that begin with `-` are apt's own
+# (`-t SUITE`). Nothing that is installed is removed for it.
+install_packages() {
     retry update_and_install "$@" || die "could not install all of: $* (see target/setup/apt.log)"
 }
 
