@@ -35,6 +35,11 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// No storage at all.
+    pub const fn none() -> Frames {
+        Frames { owners: &mut [], hint: 0 }
+    }
+
     /// Takes over a table with one owner a frame, from real address 0. All belong to the platform
     /// until [`Frames::release`] says otherwise.
     pub fn new(owners: &'static mut [Owner]) -> Frames {

@@ -36,6 +36,7 @@ pub use vcpu::VcpuId;
 
 use arrayvec::ArrayVec;
 use console::Console;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use domain::{Domain, DomainId, MAX_DOMAINS};
 use frames::Frames;
 use hv_abi::Rights;
@@ -57,9 +58,9 @@ pub struct Hypervisor<M> {
     queues: [Mutex<RunQueue>; MAX_PROCESSORS],
     console: Mutex<Console>,
     /// How many processors take part.
-    processors: u32,
+    processors: AtomicU32,
     /// Timebase at the hypervisor's entry.
-    entered: u64,
+    entered: AtomicU64,
 }
 
 /// What a processor knows of its vCPU without taking a lock.
@@ -93,20 +94,27 @@ impl Processor {
 }
 
 impl<M: Machine> Hypervisor<M> {
-    /// A hypervisor without domains on `processors` processors. `entered` is the timebase at the
-    /// image's first instruction.
-    pub fn new(machine: M, frames: Frames, processors: u32, entered: u64) -> Hypervisor<M> {
-        let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
+    /// A hypervisor without storage and without domains: a constant, since it is too large for any
+    /// stack. [`Hypervisor::init`] makes it usable.
+    pub const fn new(machine: M) -> Hypervisor<M> {
         Hypervisor {
             machine,
-            frames: Mutex::new(frames),
+            frames: Mutex::new(Frames::none()),
             domains: [const { Mutex::new(None) }; MAX_DOMAINS + 1],
             vcpus: [const { Vcpu::unused() }; MAX_VCPUS],
             queues: [const { Mutex::new(RunQueue::new()) }; MAX_PROCESSORS],
             console: Mutex::new(Console::new()),
-            processors: processors.clamp(1, most),
-            entered,
+            processors: AtomicU32::new(1),
+            entered: AtomicU64::new(0),
         }
+    }
+
+    /// Gives it storage and processors. `entered` is the timebase at the image's first instruction.
+    pub fn init(&self, frames: Frames, processors: u32, entered: u64) {
+        let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
+        *self.frames.lock() = frames;
+        self.processors.store(processors.clamp(1, most), Ordering::Relaxed);
+        self.entered.store(entered, Ordering::Relaxed);
     }
 
     fn vcpu(&self, id: VcpuId) -> Option<&Vcpu> {

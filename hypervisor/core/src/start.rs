@@ -11,6 +11,7 @@ use crate::{Hypervisor, report};
 use arrayvec::{ArrayString, ArrayVec};
 use boot_archive::{Archive, DomainImage, Personality};
 use core::fmt;
+use core::sync::atomic::Ordering;
 use hv_abi::Rights;
 use k42_lib::GuestAddr;
 use k42_wire::Event;
@@ -113,7 +114,7 @@ impl<M: Machine> Hypervisor<M> {
             name: &report::line(name),
             processor: processor.0,
             mebibytes: image.memory_size >> 20,
-            ticks: self.machine.timebase().saturating_sub(self.entered),
+            ticks: self.machine.timebase().saturating_sub(self.entered.load(Ordering::Relaxed)),
         });
         self.launch(boot);
         Ok(())
@@ -164,7 +165,9 @@ impl<M: Machine> Hypervisor<M> {
                 domain: id,
                 rights,
                 server,
-                home: ProcessorId(place.checked_rem(self.processors).unwrap_or(0)),
+                home: ProcessorId(
+                    place.checked_rem(self.processors.load(Ordering::Relaxed)).unwrap_or(0),
+                ),
                 weight: image.weight.max(1),
                 ..Status::UNUSED
             };

@@ -1,7 +1,7 @@
 //! Bringing the machine up: firmware, storage, vectors, domains, then the processors.
 
 use crate::context::{Context, Cpu, HYPERVISOR};
-use crate::machine::{self, PowerNv};
+use crate::machine;
 use crate::{opal, spr, storage};
 use arrayvec::ArrayVec;
 use boot_archive::Archive;
@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use fdt::Fdt;
 use fdt::node::FdtNode;
 use hv_core::frames::{FRAME_SIZE, Frames, Owner};
-use hv_core::{Hypervisor, MAX_PROCESSORS, Processor, ProcessorId};
+use hv_core::{MAX_PROCESSORS, Processor, ProcessorId};
 use k42_lib::RealAddr;
 
 /// A processor's stack. Nothing recurses; `docs/hypervisor.md` says how deep it gets.
@@ -79,24 +79,23 @@ extern "C" fn powernv_boot(tree: *const u8, opal: u64, entry: u64, entered: u64)
     let archive_at = archive_range(&tree);
     let frames = frames(&tree, archive_at);
     machine::init_processor(ProcessorId(0));
-    let hypervisor = HYPERVISOR
-        .call_once(|| Hypervisor::new(PowerNv, frames, u32::try_from(count).unwrap_or(1), entered));
-    start_domains(hypervisor, archive_at, count);
+    HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered);
+    start_domains(archive_at, count);
     for (number, pir) in (0u32..).zip(processors).skip(1) {
         start_processor(number, pir);
     }
     run(ProcessorId(0))
 }
 
-fn start_domains(hypervisor: &Hypervisor<PowerNv>, at: (RealAddr, RealAddr), processors: usize) {
+fn start_domains(at: (RealAddr, RealAddr), processors: usize) {
     let (start, end) = at;
     let length = (end.value() - start.value()) as usize;
     // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever.
     let bytes = unsafe { core::slice::from_raw_parts(start.value() as *const u8, length) };
     match Archive::parse(bytes) {
         Ok(archive) => {
-            let free = hypervisor.free_frames() as u64 * FRAME_SIZE;
-            hypervisor.start_all(
+            let free = HYPERVISOR.free_frames() as u64 * FRAME_SIZE;
+            HYPERVISOR.start_all(
                 &archive,
                 format_args!("{processors} processors, {} MiB free", free >> 20),
             );
@@ -105,14 +104,16 @@ fn start_domains(hypervisor: &Hypervisor<PowerNv>, at: (RealAddr, RealAddr), pro
     }
 }
 
-/// Interrupts come to real address 0.
+/// Interrupts come to real address 0 and up. The first vector is at 0x100: what lies before it is
+/// not copied, since no Rust code may write to address 0.
 fn copy_vectors() {
-    let start = &raw const vectors_start;
-    let length = &raw const vectors_end as usize - start as usize;
+    let first = RealAddr::new(k42_lib::vector::SYSTEM_RESET.into());
+    let start = &raw const vectors_start as u64 + first.value();
+    let length = &raw const vectors_end as u64 - start;
     // SAFETY: the linker put the vectors between the two symbols.
-    let vectors = unsafe { core::slice::from_raw_parts(start, length) };
-    storage::write(RealAddr::new(0), vectors);
-    storage::synchronize_code(RealAddr::new(0), length as u64);
+    let vectors = unsafe { core::slice::from_raw_parts(start as *const u8, length as usize) };
+    storage::write(first, vectors);
+    storage::synchronize_code(first, length);
 }
 
 /// Hardware numbers of the processors that can be used, the boot processor first.

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use hv_core::vcpu::MAX_VCPUS;
 use hv_core::{Frame, Hypervisor, Next, Processor, Start, VcpuId};
 use k42_lib::{lpcr, msr};
-use spin::{Mutex, Once};
+use spin::Mutex;
 
 /// Special register values of a vCPU that are not simply saved and loaded.
 #[derive(Clone, Copy, Default)]
@@ -139,15 +139,8 @@ static SLOTS: [Slot; MAX_VCPUS] = [const {
     }
 }; MAX_VCPUS];
 
-pub(crate) static HYPERVISOR: Once<Hypervisor<PowerNv>> = Once::new();
-
-fn hypervisor() -> &'static Hypervisor<PowerNv> {
-    match HYPERVISOR.get() {
-        Some(hypervisor) => hypervisor,
-        // The boot processor builds it before any guest runs.
-        None => crate::boot::fail(format_args!("a guest ran before the hypervisor was built")),
-    }
-}
+/// The hypervisor, on this machine.
+pub(crate) static HYPERVISOR: Hypervisor<PowerNv> = Hypervisor::new(PowerNv);
 
 /// Notes how a vCPU starts; it takes effect when it next gets a processor.
 pub(crate) fn install(vcpu: VcpuId, start: &Start) {
@@ -237,7 +230,7 @@ unsafe extern "C" fn powernv_exit(context: *mut Context, vector: u64) -> *mut Co
     let cpu = unsafe { &mut *context_ref.cpu };
     let frame = &mut context_ref.frame;
     frame.msr &= !msr::SRR1_INFORMATION;
-    cpu.next = match hypervisor().exit(&mut cpu.processor, vector as u16, frame) {
+    cpu.next = match HYPERVISOR.exit(&mut cpu.processor, vector as u16, frame) {
         Next::Resume => return context,
         Next::Switch(vcpu) => Some(vcpu),
         Next::Idle => None,
@@ -260,7 +253,7 @@ unsafe extern "C" fn powernv_switch(from: *mut Context) -> *mut Context {
 fn idle(cpu: &mut Cpu) -> VcpuId {
     let kept = cpu.resident.map(|_| deadline());
     set_deadline(u64::MAX);
-    let vcpu = hypervisor().idle(&mut cpu.processor);
+    let vcpu = HYPERVISOR.idle(&mut cpu.processor);
     if let Some(kept) = kept {
         set_deadline(kept);
     }
