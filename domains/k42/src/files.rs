@@ -13,8 +13,12 @@ pub const ROOT: &str = "target/inputs/root.cpio";
 /// Where a machine's archive and logs go, in a folder of its name.
 pub const RUN: &str = "target/run";
 
-/// The top of the source tree that this tool was built from.
+/// The top of the source tree: the one that this tool was built from, or what `K42_TOP` in the
+/// environment names.
 pub fn top() -> PathBuf {
+    if let Some(top) = std::env::var_os("K42_TOP") {
+        return top.into();
+    }
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     top.canonicalize().unwrap_or(top)
 }

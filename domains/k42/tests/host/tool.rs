@@ -1,0 +1,69 @@
+//! A source tree with made-up images, and the host tool with a stand-in for QEMU in it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+#[path = "../../../builder/tests/elf/mod.rs"]
+mod elf;
+
+/// The made-up tree.
+pub struct Tree {
+    folder: TempDir,
+}
+
+impl Tree {
+    pub fn new() -> Tree {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = Tree { folder };
+        let top = 0xc000_0000_0000_0000;
+        let kernel = elf::file(top, &[elf::Part(top, 0, 0x1000, b"kernel", 7)]);
+        let library = elf::file(0x1000, &[elf::Part(0x1000, 0, 0x1000, b"library", 5)]);
+        tree.write("target/images/hypervisor", b"hypervisor");
+        tree.write("target/images/guest-kernel", &kernel);
+        tree.write("target/images/linux-compat", &library);
+        tree.write("target/inputs/root.cpio", &root(&["cat", "echo", "crash", "stop"]));
+        tree
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    /// A log of machine `name`.
+    pub fn log(&self, name: &str, console: &str) -> String {
+        fs::read_to_string(self.path(&format!("target/run/{name}/{console}.log"))).unwrap()
+    }
+
+    /// The tool's command line.
+    pub fn k42(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_k42"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.env("K42_TOP", self.folder.path()).env("K42_QEMU", stand_in());
+        command
+    }
+}
+
+/// Where cargo has built the stand-in: beside this test.
+fn stand_in() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().unwrap().parent().unwrap().join("examples/stand-in")
+}
+
+fn root(programs: &[&str]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    cpio::newc::Builder::new("bin").mode(0o040_755).write(&mut archive, 0).finish().unwrap();
+    for name in programs {
+        let entry = cpio::newc::Builder::new(&format!("bin/{name}")).mode(0o100_755);
+        entry.write(&mut archive, 0).finish().unwrap();
+    }
+    cpio::newc::trailer(&mut archive).unwrap();
+    archive
+}
