@@ -114,14 +114,14 @@ impl<M: Machine> Hypervisor<M> {
 
     /// What every exit ends with: the domain's end, an interrupt that waits, another vCPU's turn.
     fn leave(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
-        let slot = processor.current().and_then(|v| self.vcpu(v));
+        let slot = processor.vcpu().and_then(|v| self.vcpu(v));
         if slot.is_some_and(Vcpu::wants_attention) {
             self.attend(processor, frame);
         }
         if processor.current.is_some() && !processor.reschedule {
             return Next::Resume;
         }
-        let before = processor.current();
+        let before = processor.vcpu();
         self.put_back(processor);
         match self.choose(processor) {
             Some(vcpu) if Some(vcpu) == before => Next::Resume,

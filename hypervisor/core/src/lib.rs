@@ -88,7 +88,8 @@ impl Processor {
         Processor { id, current: None, since: 0, reschedule: false }
     }
 
-    fn current(&self) -> Option<VcpuId> {
+    /// The vCPU on this processor.
+    pub fn vcpu(&self) -> Option<VcpuId> {
         self.current.map(|current| current.vcpu)
     }
 }

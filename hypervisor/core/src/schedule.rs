@@ -77,7 +77,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Takes the current vCPU off the processor until it is woken or `until` has come. Returns
     /// false, and leaves it running, when it was woken before.
     pub(crate) fn block(&self, processor: &mut Processor, until: u64) -> bool {
-        let Some(vcpu) = processor.current() else { return false };
+        let Some(vcpu) = processor.vcpu() else { return false };
         let Some(slot) = self.vcpu(vcpu) else { return false };
         let mut status = slot.status.lock();
         if core::mem::take(&mut status.woken) || until <= self.machine.timebase() {

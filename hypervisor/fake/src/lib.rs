@@ -1,3 +1,250 @@
-//! Fake machine.
-#![no_std]
+//! A machine that runs on the host: real storage in a map, a timebase that tests set, a serial
+//! line of bytes, and a TLB that remembers translations until it is told to forget them, so that a
+//! forgotten invalidation is a failed test.
+//!
+//! [`Fake`] is the machine; [`Board`] is a hypervisor on it with processors, driven by tests.
 #![forbid(unsafe_code)]
+
+mod board;
+
+pub use board::{Board, Guest};
+
+use hv_core::frames::{FRAME_SIZE, Frames, Owner};
+use hv_core::{Fault, Machine, Partition, ProcessorId, Start, VcpuId};
+use k42_lib::radix::{TableMemory, TableSize, Tree};
+use k42_lib::{GuestAddr, RealAddr};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+
+/// What [`Machine::power_off`] unwinds with: a test catches it with [`powers_off`].
+struct PoweredOff;
+
+/// Whether `work` turns the machine off.
+pub fn powers_off(work: impl FnOnce()) -> bool {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+        Ok(()) => false,
+        Err(payload) if payload.is::<PoweredOff>() => true,
+        Err(payload) => std::panic::resume_unwind(payload),
+    }
+}
+
+/// The machine's state, all of it for tests to see.
+#[derive(Default)]
+pub struct State {
+    storage: BTreeMap<u64, Vec<u8>>,
+    partitions: HashMap<u16, [u64; 2]>,
+    tlb: HashMap<(u16, u64), u64>,
+    /// The timebase.
+    pub now: u64,
+    /// When the vCPU's decrementer expires.
+    pub deadline: u64,
+    /// What has been written to the serial line.
+    pub output: Vec<u8>,
+    /// What waits to be read from it.
+    pub input: VecDeque<u8>,
+    /// How vCPUs were started, by their places.
+    pub started: BTreeMap<usize, Start>,
+    /// The processor's alarm.
+    pub alarm: u64,
+    /// Processors that were kicked.
+    pub kicked: BTreeSet<u32>,
+    /// A window exit was asked for.
+    pub window: bool,
+    /// The interrupted state that was set last.
+    pub interrupted: Option<(u64, u64)>,
+    /// Interrupts arrive little-endian.
+    pub little_endian: bool,
+    /// What [`Machine::fault`] says.
+    pub fault: Fault,
+}
+
+/// A machine in the host's memory.
+#[derive(Default)]
+pub struct Fake {
+    state: Mutex<State>,
+    size: u64,
+}
+
+impl Fake {
+    /// A machine with `mebibytes` of storage.
+    pub fn new(mebibytes: u64) -> Fake {
+        Fake { state: Mutex::default(), size: mebibytes << 20 }
+    }
+
+    /// Its state.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// All of its storage, free.
+    pub fn frames(&self) -> Frames {
+        let count = usize::try_from(self.size / FRAME_SIZE).expect("a machine of sane size");
+        let mut frames = Frames::new(Vec::leak(vec![Owner::FREE; count]));
+        frames.release(RealAddr::new(0), RealAddr::new(self.size));
+        frames
+    }
+
+    /// What a guest of `partition` finds at a guest real address: as the processor would, by the
+    /// TLB if it knows the page, else by the partition's tables.
+    pub fn guest_translate(&self, partition: u16, at: GuestAddr) -> Option<RealAddr> {
+        let page = at.align_down(FRAME_SIZE).value();
+        let mut state = self.state();
+        let real = match state.tlb.get(&(partition, page)) {
+            Some(real) => *real,
+            None => {
+                let [host, _] = state.partitions.get(&partition).copied()?;
+                let found = Walk(&state, root(host)?).translate(page)?;
+                state.tlb.insert((partition, page), found);
+                found
+            }
+        };
+        Some(RealAddr::new(real + at.offset_in(FRAME_SIZE)))
+    }
+
+    /// Reads a byte as a guest would; `None` for a partition-scoped fault.
+    pub fn guest_byte(&self, partition: u16, at: GuestAddr) -> Option<u8> {
+        let real = self.guest_translate(partition, at)?;
+        let mut byte = [0];
+        self.read(real, &mut byte);
+        Some(byte[0])
+    }
+}
+
+/// The root table of a partition table entry that is valid.
+fn root(entry: u64) -> Option<u64> {
+    (entry >> 63 == 1).then_some(entry & 0x0fff_ffff_ffff_ff00)
+}
+
+/// A walk of tables in storage.
+struct Walk<'a>(&'a State, u64);
+
+impl Walk<'_> {
+    fn translate(&self, page: u64) -> Option<u64> {
+        // A tree is known by its root alone; this one is the processor's view of it.
+        Tree::at(self.1).translate(self, page).map(|found| found.address)
+    }
+}
+
+impl TableMemory for Walk<'_> {
+    fn load(&self, address: u64) -> u64 {
+        let mut bytes = [0; 8];
+        copy_out(&self.0.storage, address, &mut bytes);
+        u64::from_be_bytes(bytes)
+    }
+    fn store(&mut self, _: u64, _: u64) {}
+    fn allocate(&mut self, _: TableSize) -> Option<u64> {
+        None
+    }
+}
+
+fn copy_out(storage: &BTreeMap<u64, Vec<u8>>, from: u64, into: &mut [u8]) {
+    for (at, byte) in (from..).zip(into) {
+        let (frame, offset) = (at / FRAME_SIZE, (at % FRAME_SIZE) as usize);
+        *byte = storage.get(&frame).map_or(0, |bytes| bytes[offset]);
+    }
+}
+
+impl Machine for Fake {
+    fn timebase(&self) -> u64 {
+        self.state().now
+    }
+
+    fn read(&self, from: RealAddr, into: &mut [u8]) {
+        assert!(from.value() + into.len() as u64 <= self.size, "read outside storage at {from}");
+        copy_out(&self.state().storage, from.value(), into);
+    }
+
+    fn write(&self, to: RealAddr, from: &[u8]) {
+        assert!(to.value() + from.len() as u64 <= self.size, "write outside storage at {to}");
+        let mut state = self.state();
+        for (at, byte) in (to.value()..).zip(from) {
+            let frame = state.storage.entry(at / FRAME_SIZE);
+            let frame = frame.or_insert_with(|| vec![0; FRAME_SIZE as usize]);
+            frame[(at % FRAME_SIZE) as usize] = *byte;
+        }
+    }
+
+    fn zero(&self, at: RealAddr, length: u64) {
+        assert!(at.is_aligned(128) && length.is_multiple_of(128));
+        let mut state = self.state();
+        for frame in at.value() / FRAME_SIZE..(at.value() + length) / FRAME_SIZE {
+            state.storage.remove(&frame);
+        }
+    }
+
+    fn load_entry(&self, at: RealAddr) -> u64 {
+        let mut bytes = [0; 8];
+        self.read(at, &mut bytes);
+        u64::from_be_bytes(bytes)
+    }
+
+    fn store_entry(&self, at: RealAddr, entry: u64) {
+        self.write(at, &entry.to_be_bytes());
+    }
+
+    fn set_partition(&self, partition: Partition, entry: [u64; 2]) {
+        self.state().partitions.insert(partition.0, entry);
+    }
+
+    fn flush_partition(&self, partition: Partition) {
+        self.state().tlb.retain(|(owner, _), _| *owner != partition.0);
+    }
+
+    fn install(&self, vcpu: VcpuId, start: &Start) {
+        self.state().started.insert(vcpu.index(), *start);
+    }
+
+    fn set_interrupt_endian(&self, little: bool) {
+        self.state().little_endian = little;
+    }
+
+    fn interrupt_endian(&self) -> bool {
+        self.state().little_endian
+    }
+
+    fn set_interrupted_state(&self, nip: u64, msr: u64) {
+        self.state().interrupted = Some((nip, msr));
+    }
+
+    fn guest_deadline(&self) -> u64 {
+        self.state().deadline
+    }
+
+    fn fault(&self, _: u16) -> Fault {
+        self.state().fault
+    }
+
+    fn request_window(&self) {
+        self.state().window = true;
+    }
+
+    fn set_alarm(&self, at: u64) {
+        self.state().alarm = at;
+    }
+
+    fn wait(&self) {
+        let mut state = self.state();
+        state.now = state.now.max(state.alarm);
+    }
+
+    fn kick(&self, processor: ProcessorId) {
+        self.state().kicked.insert(processor.0);
+    }
+
+    fn console_write(&self, bytes: &[u8]) {
+        self.state().output.extend(bytes);
+    }
+
+    fn console_read(&self, into: &mut [u8]) -> usize {
+        let mut state = self.state();
+        let count = into.len().min(state.input.len());
+        for slot in &mut into[..count] {
+            *slot = state.input.pop_front().unwrap_or(0);
+        }
+        count
+    }
+
+    fn power_off(&self) -> ! {
+        std::panic::panic_any(PoweredOff)
+    }
+}

@@ -71,6 +71,11 @@ impl Tree {
         Ok(Tree { root })
     }
 
+    /// The tree whose root table is at `root`.
+    pub const fn at(root: u64) -> Tree {
+        Tree { root }
+    }
+
     /// The address of the root table.
     pub const fn root(self) -> u64 {
         self.root

@@ -1,0 +1,116 @@
+//! A hypervisor on a fake machine, with as many processors as a test wants.
+
+use crate::Fake;
+use boot_archive::write::{Blob, Domain};
+use boot_archive::{Archive, Console, Personality};
+use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId};
+
+/// A domain of a test.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Its name.
+    pub name: &'static str,
+    /// What it speaks.
+    pub personality: Personality,
+    /// Its memory in MiB.
+    pub mebibytes: u64,
+    /// Its vCPUs.
+    pub vcpus: u32,
+    /// Its share.
+    pub weight: u32,
+    /// Bytes of its image, at guest real address 0.
+    pub image: Vec<u8>,
+}
+
+impl Guest {
+    /// A guest of one vCPU and 4 MiB.
+    pub fn new(name: &'static str, personality: Personality) -> Guest {
+        Guest { name, personality, mebibytes: 4, vcpus: 1, weight: 256, image: vec![0x60; 16] }
+    }
+}
+
+/// A hypervisor under test.
+pub struct Board {
+    /// The hypervisor.
+    pub hv: Hypervisor<Fake>,
+    /// Its processors.
+    pub processors: Vec<Processor>,
+    /// Frames that were free before any domain was started.
+    pub free_at_start: usize,
+}
+
+impl Board {
+    /// A board with `mebibytes` of storage, `processors`, and these guests as domains 1, 2, …
+    pub fn new(mebibytes: u64, processors: u32, guests: &[Guest]) -> Board {
+        let domains: Vec<Domain> =
+            (1u16..).zip(guests).map(|(number, g)| domain(number, g)).collect();
+        let bytes =
+            boot_archive::write::write(boot_archive::Machine::Powernv9, Console::Framed, &domains)
+                .expect("the test's domains are sound");
+        let hv = Hypervisor::new(Fake::new(mebibytes));
+        hv.init(hv.machine.frames(), processors, 0);
+        hv.machine.state().deadline = u64::MAX;
+        let free_at_start = hv.free_frames();
+        let archive = Archive::parse(&bytes).expect("what was written can be read");
+        hv.start_all(&archive, format_args!("test"));
+        let processors = (0..processors).map(|n| Processor::new(ProcessorId(n))).collect();
+        Board { hv, processors, free_at_start }
+    }
+
+    /// Lets processor `n` choose what to run, as if it had nothing so far; the place of the vCPU.
+    pub fn dispatch(&mut self, n: usize) -> usize {
+        self.hv.idle(&mut self.processors[n]).index()
+    }
+
+    /// An exit of the guest on processor `n`.
+    pub fn exit(&mut self, n: usize, vector: u16, frame: &mut Frame) -> Next {
+        self.hv.exit(&mut self.processors[n], vector, frame)
+    }
+
+    /// A hypercall with r3 and what follows it; returns r3.
+    pub fn hypercall(&mut self, n: usize, registers: &[u64]) -> i64 {
+        let mut frame = Frame::default();
+        for (slot, value) in frame.gpr[3..].iter_mut().zip(registers) {
+            *slot = *value;
+        }
+        self.exit(n, k42_lib::vector::SYSTEM_CALL, &mut frame);
+        frame.gpr[3].cast_signed()
+    }
+
+    /// What the hypervisor said on its own channel, and each domain on its.
+    pub fn said(&self, channel: u8) -> String {
+        let mut decoder = k42_wire::Decoder::new();
+        let state = self.hv.machine.state();
+        let bytes = state.output.iter().filter_map(|byte| match decoder.push(*byte) {
+            Some(k42_wire::Item::Data(from, byte)) if from.number() == channel => Some(byte),
+            _ => None,
+        });
+        String::from_utf8_lossy(&bytes.collect::<Vec<u8>>()).into_owned()
+    }
+
+    /// Puts bytes on the serial line for a domain.
+    pub fn type_to(&self, channel: u8, bytes: &[u8]) {
+        let channel = k42_wire::Channel::new(channel).expect("a channel");
+        let mut state = self.hv.machine.state();
+        for chunk in bytes.chunks(k42_wire::frame::MAX_PAYLOAD) {
+            let header = k42_wire::frame::header(channel, chunk.len()).expect("a chunk");
+            state.input.extend(header);
+            state.input.extend(chunk);
+        }
+    }
+}
+
+fn domain(number: u16, guest: &Guest) -> Domain {
+    Domain {
+        number,
+        name: guest.name.into(),
+        personality: guest.personality,
+        memory_size: guest.mebibytes << 20,
+        vcpus: guest.vcpus,
+        weight: guest.weight,
+        entry: 0,
+        device_tree: 0x1000,
+        little_endian: guest.personality == Personality::Xen,
+        loads: vec![Blob { guest_address: 0, data: guest.image.clone().into() }],
+    }
+}
