@@ -9,6 +9,7 @@ mod token {
     pub(super) const CONSOLE_READ: u64 = 2;
     pub(super) const CEC_POWER_DOWN: u64 = 5;
     pub(super) const POLL_EVENTS: u64 = 10;
+    pub(super) const CONSOLE_WRITE_BUFFER_SPACE: u64 = 25;
     pub(super) const START_CPU: u64 = 41;
     pub(super) const REINIT_CPUS: u64 = 70;
     pub(super) const CONSOLE_FLUSH: u64 = 117;
@@ -49,28 +50,49 @@ pub(crate) fn start_cpu(server: u32, entry: u64) -> bool {
     call(token::START_CPU, server.into(), entry, 0) == 0
 }
 
-/// Writes to the firmware's console, all of it: a full buffer empties while we poll.
+/// Writes to the firmware's console, all of it, and in one piece when its buffer can hold it:
+/// the firmware itself writes there while we poll, and shall not break into a frame.
 pub(crate) fn console_write(bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
+        wait_for_space(rest.len() as u64);
         let mut length = (rest.len() as u64).to_be();
         let at = &raw mut length as u64;
         let status = call(token::CONSOLE_WRITE, 0, at, rest.as_ptr() as u64);
         let written = usize::try_from(u64::from_be(length)).unwrap_or(0);
         match rest.get(written..) {
             Some(tail) if status == 0 && written > 0 => rest = tail,
-            _ => {
-                call(token::POLL_EVENTS, 0, 0, 0);
-            }
+            _ => poll(),
         }
     }
+}
+
+/// Polls until the console's buffer has room for `wanted` bytes, or does not fill any further.
+fn wait_for_space(wanted: u64) {
+    let mut before = u64::MAX;
+    loop {
+        let mut space = 0u64;
+        if call(token::CONSOLE_WRITE_BUFFER_SPACE, 0, &raw mut space as u64, 0) != 0 {
+            return;
+        }
+        let space = u64::from_be(space);
+        if space >= wanted || space == before {
+            return;
+        }
+        before = space;
+        poll();
+    }
+}
+
+fn poll() {
+    call(token::POLL_EVENTS, 0, 0, 0);
 }
 
 /// Takes input from the firmware's console; returns how many bytes.
 pub(crate) fn console_read(into: &mut [u8]) -> usize {
     let mut length = (into.len() as u64).to_be();
     let at = &raw mut length as u64;
-    call(token::POLL_EVENTS, 0, 0, 0);
+    poll();
     if call(token::CONSOLE_READ, 0, at, into.as_mut_ptr() as u64) != 0 {
         return 0;
     }
@@ -82,6 +104,6 @@ pub(crate) fn power_off() -> ! {
     call(token::CONSOLE_FLUSH, 0, 0, 0);
     call(token::CEC_POWER_DOWN, 0, 0, 0);
     loop {
-        call(token::POLL_EVENTS, 0, 0, 0);
+        poll();
     }
 }
