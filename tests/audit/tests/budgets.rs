@@ -1,0 +1,44 @@
+//! The hypervisor stays small enough to audit: SPECIFICATION.md's budgets hold.
+#![allow(missing_docs)]
+
+use k42_audit::{HYPERVISOR, crate_counts, hypervisor, root, specification::budget};
+
+#[test]
+fn rust_in_hypervisor_mode() {
+    let (code, _) = hypervisor().unwrap();
+    assert!(code.code as u64 <= budget("hypervisor-rust-lines").unwrap(), "{} lines", code.code);
+}
+
+#[test]
+fn assembly_in_hypervisor_mode() {
+    let (_, asm) = hypervisor().unwrap();
+    let budget = budget("hypervisor-assembly-lines").unwrap();
+    assert!(asm.code as u64 <= budget, "{} lines", asm.code);
+}
+
+#[test]
+fn unsafe_blocks_are_few_and_each_has_its_reason() {
+    let (code, _) = hypervisor().unwrap();
+    let most = budget("hypervisor-unsafe").unwrap();
+    assert!(code.unsafes as u64 <= most, "{} of {most}", code.unsafes);
+    assert!(code.reasons >= code.unsafes, "{} unsafe, {} reasons", code.unsafes, code.reasons);
+}
+
+#[test]
+fn unsafe_is_where_it_must_be_and_nowhere_else() {
+    for folder in HYPERVISOR {
+        let (code, _) = crate_counts(folder).unwrap();
+        let allowed = folder == "hypervisor/powernv";
+        assert!(allowed || code.unsafes == 0, "{folder} has {} unsafe", code.unsafes);
+    }
+    // What has no need of unsafe code forbids it.
+    let main = ["hypervisor/image", "domains/k42"];
+    for folder in k42_audit::members().unwrap() {
+        if k42_audit::UNSAFE_ALLOWED.contains(&folder.as_str()) || main.contains(&folder.as_str()) {
+            continue;
+        }
+        let lib = root().join(&folder).join("src/lib.rs");
+        let source = std::fs::read_to_string(&lib).unwrap_or_default();
+        assert!(source.contains("#![forbid(unsafe_code)]"), "{folder}/src/lib.rs");
+    }
+}
