@@ -243,8 +243,10 @@ unsafe extern "C" fn powernv_exit(context: *mut Context, vector: u64) -> *mut Co
 /// # Safety
 /// Called by `switch.S` on the stack of the processor whose context `from` is.
 unsafe extern "C" fn powernv_switch(from: *mut Context) -> *mut Context {
+    // SAFETY: as in `powernv_exit`.
+    let from = unsafe { &*from };
     // SAFETY: as in `powernv_exit`; a boot context has it from its making.
-    let cpu = unsafe { &mut *(*from).cpu };
+    let cpu = unsafe { &mut *from.cpu };
     let vcpu = cpu.next.take().unwrap_or_else(|| idle(cpu));
     make_resident(cpu, vcpu)
 }
