@@ -4,14 +4,14 @@
 //! is this command's. All else goes to standard error, and only when there is trouble.
 
 use std::fs;
-use std::io::{Write, stderr, stdin, stdout};
+use std::io::{Read, Write, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::consoles::{Ending, Happening, State};
 use crate::description::{Description, DomainDescription, Kind, Model, default_environment};
 use crate::files;
-use crate::machine::{Machine, News, Options};
+use crate::machine::{self, Machine, News, Options};
 
 /// The status when the machine, not the program, is at fault.
 pub const TROUBLE: u8 = 125;
@@ -76,13 +76,23 @@ fn description(job: &Job) -> Description {
     }
 }
 
-/// Runs the job; the status to exit with.
+/// Runs the job on this process's streams; the status to exit with.
 pub fn run(job: &Job, options: &Options) -> anyhow::Result<u8> {
+    run_with(job, options, stdin(), &mut stdout())
+}
+
+/// Runs the job on these streams; the status to exit with.
+pub fn run_with(
+    job: &Job,
+    options: &Options,
+    input: impl Read + Send + 'static,
+    out: &mut impl Write,
+) -> anyhow::Result<u8> {
     let description = description(job);
-    let folder = crate::machine::folder(&description, options)?;
+    let folder = machine::folder(&description, options)?;
     let mut machine = Machine::start(&description, options)?;
-    machine.read_keys(stdin());
-    let status = carry(&mut machine, &mut stdout(), job.verbose)?;
+    machine.read_keys(input);
+    let status = carry(&mut machine, out, job.verbose)?;
     machine.finish(Duration::ZERO);
     // Logs are kept where someone will want them.
     if status.is_some() && options.folder.is_none() {
@@ -92,11 +102,7 @@ pub fn run(job: &Job, options: &Options) -> anyhow::Result<u8> {
 }
 
 /// Carries bytes both ways until the domain has ended; the program's status, or none in trouble.
-pub fn carry(
-    machine: &mut Machine,
-    out: &mut impl Write,
-    verbose: bool,
-) -> anyhow::Result<Option<u8>> {
+fn carry(machine: &mut Machine, out: &mut impl Write, verbose: bool) -> anyhow::Result<Option<u8>> {
     let mut open = true;
     let mut writable = true;
     loop {

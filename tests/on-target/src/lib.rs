@@ -1,1 +1,20 @@
-//! On-target tests.
+//! What tests on the emulated machine are written with: a machine whose consoles are waited for,
+//! by text and by event, never by time.
+//!
+//! Each test boots a machine of its own ([`Machine::boot`]) from a description put together with
+//! [`describe`] or read from TOML. Deadlines are there to end a machine that hangs: they are long,
+//! and no test's result depends on one. `tests/main.rs` has the list of tests.
+#![forbid(unsafe_code)]
+
+pub mod describe;
+mod machine;
+mod text;
+
+pub use k42::consoles::{Ending, State};
+pub use k42::description::{Description, Model};
+pub use machine::{Console, Machine};
+
+/// Both machines.
+pub const MODELS: [Model; 2] = [Model::Powernv9, Model::Powernv10];
+/// Both kernels, by their files' names.
+pub const KERNELS: [&str; 2] = ["vmlinux-6.1", "vmlinux-6.12"];

@@ -1,0 +1,52 @@
+//! Descriptions in a line or two, with what most tests want filled in.
+
+use k42::description::{DomainDescription, Kind, default_environment};
+use k42::files;
+
+use crate::{Description, Model};
+
+/// A machine with these domains.
+pub fn machine(name: &str, model: Model, domains: Vec<DomainDescription>) -> Description {
+    Description { name: format!("test-{name}"), model, processors: 1, memory: None, domains }
+}
+
+fn domain(name: &str, mebibytes: u64, kernel: &str, kind: Kind) -> DomainDescription {
+    DomainDescription {
+        name: name.into(),
+        memory: mebibytes << 20,
+        vcpus: 1,
+        weight: 256,
+        console_first: false,
+        kernel: files::top().join(kernel),
+        kind,
+    }
+}
+
+/// A Linux domain with Debian's kernel of that file name.
+pub fn linux(name: &str, kernel: &str, command_line: &str) -> DomainDescription {
+    let kernel = format!("target/inputs/{kernel}");
+    let kind = Kind::Linux {
+        initrd: Some(files::top().join("target/inputs/linux-initramfs.cpio")),
+        command_line: format!("console=hvc0 {command_line}"),
+    };
+    domain(name, 512, &kernel, kind)
+}
+
+/// A K42 domain with this program and its arguments.
+pub fn k42(name: &str, words: &[&str]) -> DomainDescription {
+    let mut words = words.iter().map(|word| (*word).into());
+    let kind = Kind::K42 {
+        root: files::top().join(files::ROOT),
+        program: words.next().unwrap_or_default(),
+        arguments: words.collect(),
+        environment: default_environment(),
+        bootargs: String::new(),
+    };
+    domain(name, 64, files::GUEST_KERNEL, kind)
+}
+
+/// A kernel of ours by itself: the one of `tests/guest`, which does what its options say.
+pub fn bare(name: &str, bootargs: &str) -> DomainDescription {
+    let kind = Kind::Bare { bootargs: bootargs.into() };
+    domain(name, 32, "target/images/ktest-guest", kind)
+}

@@ -1,0 +1,53 @@
+//! K42 domains: unmodified programs, as `cargo k42 run` runs them.
+
+use std::io::Cursor;
+
+use k42::machine::Options;
+use k42::run::{Job, run_with};
+use k42_tests::{MODELS, Model};
+use libtest_mimic::Trial;
+
+use crate::test;
+
+pub fn tests() -> Vec<Trial> {
+    let mut tests = Vec::new();
+    for model in MODELS {
+        let name = |what| format!("k42::{}::{what}", model.name());
+        tests.push(test(name("output_and_exit_status"), move || output_and_exit_status(model)));
+    }
+    tests.push(test("k42::input_to_its_end", input_to_its_end));
+    tests
+}
+
+/// Runs a program; its status and output.
+fn run(model: Model, words: &[&str], input: &[u8]) -> anyhow::Result<(u8, Vec<u8>)> {
+    let job = Job {
+        words: words.iter().map(|word| (*word).into()).collect(),
+        root: None,
+        model,
+        memory: 256 << 20,
+        environment: Vec::new(),
+        bootargs: String::new(),
+        verbose: false,
+    };
+    let mut output = Vec::new();
+    let status = run_with(&job, &Options::default(), Cursor::new(input.to_vec()), &mut output)?;
+    Ok((status, output))
+}
+
+fn output_and_exit_status(model: Model) -> anyhow::Result<()> {
+    let (status, output) = run(model, &["echo", "hello", "world"], b"")?;
+    assert_eq!((status, String::from_utf8_lossy(&output).as_ref()), (0, "hello world\n"));
+    let (status, output) = run(model, &["sh", "-c", "exit 7"], b"")?;
+    assert_eq!((status, output), (7, Vec::new()));
+    Ok(())
+}
+
+/// Longer than all buffers on the way together.
+fn input_to_its_end() -> anyhow::Result<()> {
+    let input: String = (0..3000).map(|n| format!("line {n}\n")).collect();
+    let (status, output) = run(Model::Powernv9, &["cat"], input.as_bytes())?;
+    assert_eq!(status, 0);
+    assert!(output == input.as_bytes(), "{} bytes, not {}", output.len(), input.len());
+    Ok(())
+}

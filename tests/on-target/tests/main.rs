@@ -1,0 +1,25 @@
+//! The tests on the emulated machine, one QEMU at a time; `cargo test` has the usual options.
+//!
+//! A test is a name and a function; `?` in it fails the test with the last lines of each console.
+#![forbid(unsafe_code)]
+
+mod demo;
+mod k42;
+mod linux;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test that takes part in every run.
+fn test(
+    name: impl Into<String>,
+    body: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> Trial {
+    Trial::test(name, move || body().map_err(|error| Failed::from(format!("{error:#}"))))
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(1);
+    let tests = [linux::tests(), k42::tests(), demo::tests()];
+    libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit();
+}
