@@ -1,6 +1,5 @@
 //! The writer, for the host: payload that several domains share is stored once.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::format;
 use std::string::String;
@@ -98,27 +97,31 @@ fn check(archive: &[u8]) -> Result<(), ArchiveError> {
     Archive::parse(archive)?.domains().try_for_each(|domain| domain.map(|_| ()))
 }
 
-/// The distinct payloads and their offsets from where payload begins.
+/// The distinct payloads and their offsets from where payload begins. They are few, and unequal
+/// ones mostly differ in length or early, so that comparing costs nothing.
 struct Payload<'d> {
     order: Vec<(&'d [u8], u64)>,
-    offsets: HashMap<&'d [u8], u64>,
 }
 
 impl<'d> Payload<'d> {
     fn lay_out(domains: &'d [Domain]) -> Payload<'d> {
-        let mut payload = Payload { order: Vec::new(), offsets: HashMap::new() };
+        let mut payload = Payload { order: Vec::new() };
         let mut end = 0u64;
         for blob in domains.iter().flat_map(|domain| &domain.loads) {
             let data = &blob.data[..];
-            if data.is_empty() || payload.offsets.contains_key(data) {
+            if data.is_empty() || payload.offset(data).is_some() {
                 continue;
             }
             let offset = end.next_multiple_of(BLOB_ALIGNMENT);
             payload.order.push((data, offset));
-            payload.offsets.insert(data, offset);
             end = offset + data.len() as u64;
         }
         payload
+    }
+
+    /// Where these bytes are, if they are there.
+    fn offset(&self, data: &[u8]) -> Option<u64> {
+        self.order.iter().find(|(stored, _)| *stored == data).map(|(_, offset)| *offset)
     }
 }
 
@@ -147,8 +150,7 @@ fn index(
         if domain.little_endian {
             fdt.property_null("little-endian")?;
         }
-        let stored =
-            domain.loads.iter().filter_map(|l| Some((l, payload.offsets.get(&l.data[..])?)));
+        let stored = domain.loads.iter().filter_map(|l| Some((l, payload.offset(&l.data)?)));
         for (number, (load, offset)) in stored.enumerate() {
             let node = fdt.begin_node(&format!("load@{number:x}"))?;
             fdt.property_u64("guest-address", load.guest_address)?;
