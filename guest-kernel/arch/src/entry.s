@@ -125,10 +125,14 @@ save_all:
 
     .text
 
-# The first instructions: real mode, r3 = device tree. Memory after the file's bytes is zero.
+# The first instructions: real mode, r3 = device tree. Memory after the file's bytes is zero. The
+# jump goes to the same place by its linked address, which return addresses then have, too.
     .globl  boot_entry
 boot_entry:
-    address 2, .TOC.
+    address 2, 1f
+    mtctr   2
+    bctr
+1:  address 2, .TOC.
     address 1, boot_stack_end
     li      0, 0
     stdu    0, -64(1)

@@ -5,6 +5,7 @@
 //! this repository, and that a `#[cfg(test)]` module ends its file.
 #![forbid(unsafe_code)]
 
+pub mod image;
 pub mod specification;
 
 use anyhow::Context;

@@ -12,8 +12,11 @@ pub mod xics;
 use crate::exit::At;
 use crate::machine::{Frame, Machine};
 use crate::{Current, Hypervisor, Processor, report};
+use core::fmt;
 use hv_abi::{Number, PaprCall, XenCall};
 use k42_wire::Event;
+
+const NO_RIGHT: &str = "needs a right that the domain has not";
 
 /// A hypercall being served.
 struct Caller<'a> {
@@ -29,17 +32,25 @@ impl<M: Machine> Hypervisor<M> {
         let caller = &mut Caller { processor, current, frame };
         let result = match Number::decode(r3) {
             Number::Xen(number) => match XenCall::decode(number, &arguments) {
-                None => xen::NO_SUCH_CALL,
+                None => {
+                    self.refused(
+                        caller,
+                        "a Xen hypercall",
+                        format_args!("there is no number {number}"),
+                    );
+                    xen::NO_SUCH_CALL
+                }
                 Some(call) if !current.rights.contains(call.right()) => {
-                    self.refused(caller, call.name(), "needs a right that the domain has not");
+                    self.refused(caller, call.name(), NO_RIGHT);
                     xen::NOT_PERMITTED
                 }
                 Some(call) => self.xen_call(caller, call),
             },
             Number::Papr(token) => match PaprCall::decode(token, &arguments) {
+                // Not reported: this is how Linux asks what there is.
                 None => hv_abi::papr::code::FUNCTION,
                 Some(call) if !current.rights.contains(call.right()) => {
-                    self.refused(caller, call.name(), "needs a right that the domain has not");
+                    self.refused(caller, call.name(), NO_RIGHT);
                     hv_abi::papr::code::PRIVILEGE
                 }
                 Some(call) => self.papr_call(caller, call),
@@ -49,7 +60,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Reports the first hypercall of a domain that was refused.
-    fn refused(&self, caller: &Caller<'_>, name: &str, why: &str) {
+    fn refused(&self, caller: &Caller<'_>, name: &str, why: impl fmt::Display) {
         let id = caller.current.domain;
         let who = {
             let mut slot = self.domain(id);

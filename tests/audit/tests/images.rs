@@ -1,0 +1,34 @@
+//! The built images: no floating point or vectors where a guest's registers stay live, and sizes.
+#![allow(missing_docs)]
+
+use k42_audit::image::disassemble;
+use k42_audit::specification::budget;
+
+#[test]
+fn the_hypervisor_leaves_vector_registers_alone_but_in_the_switch() {
+    let code = disassemble("hypervisor").unwrap();
+    assert!(code.len() > 5_000, "{} instructions are no hypervisor", code.len());
+    let (switch, rest): (Vec<_>, Vec<_>) =
+        code.iter().partition(|i| i.function == "vsx_save" || i.function == "vsx_load");
+    assert!(
+        switch.iter().filter(|i| i.uses_vectors()).count() > 128,
+        "the check finds none at all"
+    );
+    let wrong: Vec<_> = rest.iter().filter(|i| i.uses_vectors()).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn kernel_and_system_library_leave_vector_registers_alone() {
+    for name in ["guest-kernel", "linux-compat"] {
+        let wrong: Vec<_> =
+            disassemble(name).unwrap().into_iter().filter(|i| i.uses_vectors()).collect();
+        assert!(wrong.is_empty(), "{name}: {wrong:?}");
+    }
+}
+
+#[test]
+fn the_hypervisor_image_is_small() {
+    let bytes = k42_audit::image::loaded_bytes("hypervisor").unwrap();
+    assert!(bytes <= budget("hypervisor-image-bytes").unwrap(), "{bytes} bytes");
+}
