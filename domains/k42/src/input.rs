@@ -1,4 +1,5 @@
-//! Input on its way to the domains: no more under way than a domain has room for, none lost.
+//! Input on its way to the domains: none before a domain has started, no more under way than it has
+//! room for, none lost.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,9 +8,22 @@ use k42_wire::frame::INPUT_WINDOW;
 
 use crate::line::frames;
 
-/// What tells a program that its input is at an end: Ctrl-D, as on a terminal. Input that holds
-/// this byte itself where a read begins ends there, too: the console carries text.
+/// What tells a K42 domain's program that its input is at an end: Ctrl-D, as on a terminal.
 pub const END_OF_INPUT: u8 = 0x04;
+/// What makes the byte after it an ordinary one: Ctrl-V, as on a terminal.
+const LITERAL: u8 = 0x16;
+
+/// Bytes for a K42 domain in which none has a meaning of its own.
+pub fn quote(bytes: &[u8]) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        if matches!(*byte, END_OF_INPUT | LITERAL) {
+            quoted.push(LITERAL);
+        }
+        quoted.push(*byte);
+    }
+    quoted
+}
 
 /// What waits and what is under way, by channel.
 #[derive(Debug, Default)]
@@ -19,6 +33,7 @@ pub struct Input {
 
 #[derive(Debug, Default)]
 struct Flow {
+    open: bool,
     waiting: VecDeque<u8>,
     under_way: usize,
 }
@@ -27,6 +42,11 @@ impl Input {
     /// Takes bytes for a channel.
     pub fn push(&mut self, channel: Channel, bytes: &[u8]) {
         self.flows.entry(channel.number()).or_default().waiting.extend(bytes);
+    }
+
+    /// The channel's domain has started. Before, the firmware would take what is sent.
+    pub fn open(&mut self, channel: Channel) {
+        self.flows.entry(channel.number()).or_default().open = true;
     }
 
     /// The machine says that a channel has taken so many bytes.
@@ -49,7 +69,7 @@ impl Input {
     /// The frames that may be sent now.
     pub fn ready(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
-        for (number, flow) in &mut self.flows {
+        for (number, flow) in self.flows.iter_mut().filter(|(_, flow)| flow.open) {
             let room = INPUT_WINDOW.saturating_sub(flow.under_way).min(flow.waiting.len());
             let bytes: Vec<u8> = flow.waiting.drain(..room).collect();
             flow.under_way += bytes.len();
@@ -68,6 +88,11 @@ mod tests {
     use k42_wire::Decoder;
     use proptest::prelude::*;
 
+    #[test]
+    fn bytes_with_a_meaning_are_quoted() {
+        assert_eq!(quote(b"a\x04\x16b"), b"a\x16\x04\x16\x16b");
+    }
+
     proptest! {
         /// All bytes arrive in order, whatever the steps in which a domain takes them, and there
         /// are never more under way than the window.
@@ -78,6 +103,8 @@ mod tests {
             let (mut input, mut decoder) = (Input::default(), Decoder::new());
             let (mut got, mut under_way) = (Vec::new(), 0);
             input.push(channel, &bytes);
+            prop_assert_eq!(input.ready(), []);
+            input.open(channel);
             for step in steps.iter().cycle() {
                 for piece in split(&mut decoder, &input.ready()) {
                     let Heard::Output(_, piece) = piece else { panic!("{piece:?}") };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::compile::compile;
-use crate::consoles::{Consoles, Happening};
+use crate::consoles::{Consoles, Happening, State};
 use crate::description::Description;
 use crate::files;
 use crate::input::{END_OF_INPUT, Input};
@@ -161,9 +161,12 @@ impl Machine {
         }
     }
 
-    /// Sends bytes to a console's domain, as fast as it takes them.
+    /// Sends bytes to a console's domain, as fast as it takes them; not to one that has ended.
     pub fn send(&mut self, console: usize, bytes: &[u8]) {
-        if let Some(channel) = self.consoles.channel(console) {
+        let state = self.consoles.get(console).map(|console| &console.state);
+        if let (Some(State::Waiting | State::Running), Some(channel)) =
+            (state, self.consoles.channel(console))
+        {
             self.input.push(channel, bytes);
             self.flush();
         }
@@ -222,6 +225,12 @@ impl Machine {
     /// What a happening means for the input.
     fn react(&mut self, happening: &Happening) {
         match happening {
+            Happening::Started(console, _) => {
+                if let Some(channel) = self.consoles.channel(*console) {
+                    self.input.open(channel);
+                    self.flush();
+                }
+            }
             Happening::Taken(channel, count) => {
                 self.input.taken(*channel, *count);
                 self.flush();

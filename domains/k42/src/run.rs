@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::consoles::{Ending, Happening, State};
 use crate::description::{Description, DomainDescription, Kind, Model, default_environment};
 use crate::files;
+use crate::input::quote;
 use crate::machine::{self, Machine, News, Options};
 
 /// The status when the machine, not the program, is at fault.
@@ -114,7 +115,7 @@ fn carry(machine: &mut Machine, out: &mut impl Write, verbose: bool) -> anyhow::
                 continue;
             }
             Some(News::Keys(bytes)) => {
-                machine.send(CONSOLE, &bytes);
+                machine.send(CONSOLE, &quote(&bytes));
                 if machine.waiting(CONSOLE) == 0 {
                     machine.more_keys();
                 }

@@ -133,6 +133,8 @@ fn rtas(tree: &mut FdtWriter, places: Places) -> Result<(), Error> {
     tree.property_u32("rtas-size", RTAS_SIZE)?;
     let functions = HYPERTAS_FUNCTIONS.map(String::from).to_vec();
     tree.property_string_list("ibm,hypertas-functions", functions)?;
+    // Linux calls ibm,os-term in a panic only where this says that it may.
+    tree.property_null("ibm,extended-os-term")?;
     hv_abi::rtas::FUNCTIONS.iter().try_for_each(|call| tree.property_u32(call.name, call.token))
 }
 

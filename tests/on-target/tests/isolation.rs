@@ -1,0 +1,117 @@
+//! What one guest does wrong is that guest's end, with a line that says who, what and where; the
+//! others go on.
+
+use k42_tests::{Ending, KERNELS, Machine, Model, describe};
+use libtest_mimic::Trial;
+
+use crate::test;
+
+pub fn tests() -> Vec<Trial> {
+    let culprit = |name: &str, said: &'static str| {
+        let (title, bootargs) = (format!("isolation::{name}"), format!("test={name}"));
+        test(title, move || crash(&bootargs, said))
+    };
+    vec![
+        culprit("jump", r"instruction fetch at guest real 0x[0-9a-f]+ .*outside its memory"),
+        culprit("read", r"load at guest real 0x[0-9a-f]+ .*outside its memory"),
+        culprit("write", r"store at guest real 0x[0-9a-f]+ .*outside its memory"),
+        test("isolation::privileged_instruction", || passes("priv")),
+        test("isolation::hypercall_from_problem_state", || passes("userhcall")),
+        test("isolation::random_hypercalls", random_hypercalls),
+        test("isolation::linux_counts_while_k42_spins", linux_counts_while_k42_spins),
+        test("isolation::k42_counts_while_linux_spins", k42_counts_while_linux_spins),
+        test("isolation::linux_panic", linux_panic),
+    ]
+}
+
+/// The culprit, a guest that counts, and a Linux, in turns on one processor.
+fn with_witnesses(name: &str, bootargs: &str) -> anyhow::Result<Machine> {
+    let domains = vec![
+        describe::bare("culprit", bootargs),
+        describe::bare("counter", "test=count"),
+        describe::linux("linux", KERNELS[1], "quiet"),
+    ];
+    let name = format!("isolation-{name}");
+    Machine::boot(&describe::machine(&name, Model::Powernv9, domains))
+}
+
+/// Both witnesses do something new.
+fn others_live(machine: &mut Machine) -> anyhow::Result<()> {
+    machine.console("linux").line("echo alive $((40 + 2))");
+    machine.console("linux").expect("^alive 42$")?;
+    let counted = count(machine)?;
+    anyhow::ensure!(count(machine)? > counted, "the counter stands still");
+    Ok(())
+}
+
+/// The counter's next number.
+fn count(machine: &mut Machine) -> anyhow::Result<u64> {
+    Ok(machine.console("counter").expect(r"^count (\d+)$")?.parse()?)
+}
+
+fn crash(bootargs: &str, said: &str) -> anyhow::Result<()> {
+    let mut machine = with_witnesses(bootargs.trim_start_matches("test="), bootargs)?;
+    let line = format!(r"^domain 1 \(culprit\): crashed: {said}; instruction 0x[0-9a-f]+, link");
+    machine.console("hypervisor").expect(&line)?;
+    machine.console("linux").expect("^linux:~# ")?;
+    others_live(&mut machine)
+}
+
+/// A guest that judges by itself.
+fn passes(name: &str) -> anyhow::Result<()> {
+    let domains = vec![describe::bare("guest", &format!("test={name}"))];
+    let title = format!("isolation-{name}");
+    let mut machine = Machine::boot(&describe::machine(&title, Model::Powernv9, domains))?;
+    let verdict = machine.console("guest").expect(r"^(ok|not ok) .*$")?;
+    anyhow::ensure!(verdict == "ok", "the guest says: {}", machine.console("guest").said());
+    machine.console("guest").ends_with(&Ending::PowerOff)
+}
+
+fn random_hypercalls() -> anyhow::Result<()> {
+    let mut machine = with_witnesses("fuzz", "test=fuzz seed=20060418 calls=100000")?;
+    machine.console("hypervisor").expect(r"^domain 1 \(culprit\): refused: .*; instruction 0x")?;
+    machine.console("linux").expect("^linux:~# ")?;
+    let calls = machine.console("culprit").expect(r"^fuzz (\d+) calls, seed 20060418, \d+ refused")?;
+    anyhow::ensure!(calls.parse::<u64>()? >= 100_000, "only {calls} calls");
+    others_live(&mut machine)
+}
+
+fn linux_counts_while_k42_spins() -> anyhow::Result<()> {
+    let mut machine = with_witnesses("spin", "test=spin")?;
+    machine.console("culprit").expect("^spinning$")?;
+    machine.console("linux").expect("^linux:~# ")?;
+    others_live(&mut machine)?;
+    machine.console("culprit").lives()
+}
+
+/// Linux's own debugger waits for the console with interrupts off.
+fn k42_counts_while_linux_spins() -> anyhow::Result<()> {
+    let domains = vec![
+        describe::linux("linux", KERNELS[1], "quiet"),
+        describe::k42("clock", &["sh", "-c", "n=0; while :; do echo count $n; n=$((n + 1)); read -t 1 x; done"]),
+    ];
+    let mut machine = Machine::boot(&describe::machine("isolation-xmon", Model::Powernv9, domains))?;
+    machine.console("linux").expect("^linux:~# ")?;
+    machine.console("linux").line("mount -t proc proc /proc 2>/dev/null; echo 1 > /proc/sys/kernel/sysrq; echo x > /proc/sysrq-trigger");
+    machine.console("linux").expect(r"mon> ")?;
+    let next = |machine: &mut Machine| -> anyhow::Result<u64> {
+        Ok(machine.console("clock").expect(r"^count (\d+)$")?.parse()?)
+    };
+    // What it had counted before the debugger came is passed over.
+    let before = machine.console("clock").said().matches("count").count() as u64;
+    while next(&mut machine)? < before + 3 {}
+    // The debugger still answers: it was Linux that spun, and it lives.
+    machine.console("linux").line("x");
+    machine.console("linux").expect("^linux:~# |# $")?;
+    Ok(())
+}
+
+fn linux_panic() -> anyhow::Result<()> {
+    let mut machine = with_witnesses("panic", "test=count")?;
+    machine.console("linux").expect("^linux:~# ")?;
+    machine.console("linux").line("echo c > /proc/sysrq-trigger");
+    machine.console("hypervisor").expect(r"^domain 3 \(linux\): crashed: its kernel panicked: .*sysrq")?;
+    let counted = count(&mut machine)?;
+    anyhow::ensure!(count(&mut machine)? > counted, "the counter stands still");
+    Ok(())
+}
