@@ -8,6 +8,8 @@ use guest_kernel::context::Context;
 unsafe extern "C" {
     /// Where the kernel's own traps go on.
     safe fn kernel_trapped();
+    /// Where one that does not matter goes on.
+    safe fn kernel_resume();
     /// Where they go on while one is being told.
     safe fn kernel_dead();
     /// End of the stack they use.
@@ -24,6 +26,16 @@ pub fn expect(msr: u64) {
     unsafe { (&raw mut (*context).machine).write([stack, handler, msr]) };
     // SAFETY: a context that is ready to be saved in.
     unsafe { registers::set_context(context as u64) };
+}
+
+/// From now on an interrupt in the kernel, in real mode, changes nothing but that interrupts are off
+/// again.
+pub fn ignore_interrupts() {
+    expect(entry::REAL_MSR);
+    let context = entry::emergency();
+    let handler = kernel_resume as *const () as u64;
+    // SAFETY: only this module and the vectors use it, and interrupts are off.
+    unsafe { (&raw mut (*context).machine[1]).write(handler) };
 }
 
 /// A trap came from the kernel: its registers are in `context`.

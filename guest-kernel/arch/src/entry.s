@@ -216,6 +216,30 @@ kernel_dead:
     nop
     trap
 
+# An interrupt that does not matter: goes on where it came, with interrupts off. Real mode,
+# r13 = context.
+    .globl  kernel_resume
+kernel_resume:
+    ld      4, {NEXT}(13)
+    ld      5, {MSR}(13)
+    ld      6, {LINK}(13)
+    ld      7, {COUNT}(13)
+    ld      8, {EXCEPTIONS}(13)
+    ld      9, {CONDITION}(13)
+    rldicl  5, 5, 48, 1
+    rotldi  5, 5, 16
+    mtsrr0  4
+    mtsrr1  5
+    mtlr    6
+    mtctr   7
+    mtxer   8
+    mtcr    9
+    .irp    n, 0,1,2,3,4,5,6,7,8,9,10,11,12
+    ld      \n, 8*\n(13)
+    .endr
+    ld      13, 104(13)
+    rfid
+
 # A trap that the kernel asked for: leaves by the vector.
     .globl  try_hypervisor_instruction
     .type   try_hypervisor_instruction, @function

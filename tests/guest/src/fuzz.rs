@@ -1,0 +1,93 @@
+//! Every hypercall there is and many there are not, with arguments drawn from a seeded generator.
+
+use crate::{Options, Verdict, say};
+use hv_abi::table::MAX_ARGUMENTS;
+use hv_abi::{Number, Trap};
+use kernel_arch::hypercall::Hypervisor;
+use kernel_arch::{Boot, bug, entry, registers};
+use xen_sys::{sched, xen};
+
+/// Xen's hypercall for the console.
+const CONSOLE_IO: u64 = 18;
+/// Xen's hypercall for scheduling.
+const SCHED_OP: u64 = 29;
+/// Calls between two looks after the guest's own state.
+const TIDY: u64 = 64;
+
+/// A small generator (xorshift64*): the same seed, the same calls.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        (self.next() >> 16) % limit
+    }
+}
+
+/// r3 of some call.
+fn number(random: &mut Random) -> u64 {
+    match random.below(8) {
+        0..=2 => Number::Xen(random.below(64)).encode(),
+        3..=5 => random.below(0x500 / 4 + 1) * 4,
+        6 => 0xf000 + random.below(0x100),
+        _ => random.next(),
+    }
+}
+
+/// Some argument: a small number, an address of the guest's memory or beyond it, or anything.
+fn argument(random: &mut Random, memory: u64) -> u64 {
+    match random.below(8) {
+        0..=2 => random.below(16),
+        3 => random.below(memory),
+        4 => memory - random.below(64),
+        5 => memory + random.below(1 << 40),
+        6 => u64::MAX,
+        _ => random.next(),
+    }
+}
+
+/// Keeps calls from doing what the guest may do and the test does not want: to end, or to fill the
+/// log with what its memory holds.
+fn tame(r3: u64, arguments: &mut [u64; MAX_ARGUMENTS]) {
+    let shutdowns = [sched::SCHEDOP_SHUTDOWN, sched::SCHEDOP_SHUTDOWN_CODE].map(u64::from);
+    if r3 == Number::Xen(SCHED_OP).encode() && shutdowns.contains(&arguments[0]) {
+        arguments[0] += 1000;
+    }
+    if r3 == Number::Xen(CONSOLE_IO).encode() && arguments[0] == u64::from(xen::CONSOLEIO_WRITE) {
+        arguments[1] &= 3;
+    }
+}
+
+/// Makes `calls` calls from `seed` on.
+pub fn fuzz(boot: Boot, options: Options) -> Verdict {
+    let seed = options.number("seed").unwrap_or(1);
+    let calls = options.number("calls").unwrap_or(100_000);
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut refused = 0;
+    // In real mode no call can take the ground from under the guest; and a call may switch its
+    // interrupts on.
+    // SAFETY: the kernel's addresses mean the same in real mode.
+    unsafe { entry::set_machine_state(entry::REAL_MSR) };
+    bug::ignore_interrupts();
+    for call in 0..calls {
+        if call % TIDY == 0 {
+            // A call that blocks is to come back at once.
+            // SAFETY: interrupts are ignored.
+            unsafe { registers::set_decrementer(0) };
+        }
+        let r3 = number(&mut random);
+        let mut arguments = [0; MAX_ARGUMENTS];
+        arguments.fill_with(|| argument(&mut random, boot.memory_size));
+        tame(r3, &mut arguments);
+        let [result, ..] = Hypervisor.hypercall(r3, arguments);
+        refused += u64::from(result.cast_signed() < 0);
+    }
+    say!("fuzz {calls} calls, seed {seed}, {refused} refused");
+    Ok(())
+}
