@@ -88,6 +88,7 @@ pub fn fuzz(boot: Boot, options: Options) -> Verdict {
         let [result, ..] = Hypervisor.hypercall(r3, arguments);
         refused += u64::from(result.cast_signed() < 0);
     }
-    say!("fuzz {calls} calls, seed {seed}, {refused} refused");
+    // Whatever the calls have written, this is a line of its own.
+    say!("\nfuzz {calls} calls, seed {seed}, {refused} refused");
     Ok(())
 }
