@@ -71,7 +71,7 @@ impl<W: Write> Screen<W> {
         self.current = console;
         self.header(consoles)?;
         let tail = consoles.get(console).map(|console| console.tail(REPLAY)).unwrap_or_default();
-        self.write(&tail)
+        self.write(&without_questions(&tail))
     }
 
     /// Shows the console `step` further round, back or forth; the hypervisor's by number only.
@@ -135,6 +135,25 @@ impl<W: Write> Screen<W> {
     }
 }
 
+/// Text without the control sequences that a terminal answers (`ESC [ … n` asks where the cursor
+/// is, `ESC [ … c` what it is): shown again, they would be answered again, to nobody's question.
+fn without_questions(text: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if let Some(body) = rest.strip_prefix(b"[").filter(|_| *byte == 0x1b) {
+            let end = body.iter().position(|byte| (0x40..0x7f).contains(byte));
+            if let Some((end, b'n' | b'c')) = end.map(|end| (end, body[end])) {
+                rest = &body[end + 1..];
+                continue;
+            }
+        }
+        kept.push(*byte);
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +186,12 @@ mod tests {
             shown(screen),
             "# \r\n[k42] --- console 2: clock (not started) ---\r\ntick\r\ntock\r\n"
         );
+    }
+
+    #[test]
+    fn questions_are_not_asked_again() {
+        let text = b"\x1b[1;32m# \x1b[6n\x1b[?1cls\x1b[0m\x1b\x1b[";
+        assert_eq!(without_questions(text), b"\x1b[1;32m# ls\x1b[0m\x1b\x1b[");
     }
 
     #[test]
