@@ -10,6 +10,7 @@ use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
 use crate::consoles::Happening;
 use crate::description::{Description, Kind};
+use crate::files;
 use crate::keys::{Action, Keys};
 use crate::lines::Line;
 use crate::machine::{Machine, News, Options, folder, prepare};
@@ -28,7 +29,7 @@ pub fn boot(description: &Description, options: &Options) -> anyhow::Result<()> 
     machine.read_keys(stdin());
     if stdin().is_terminal() && stdout().is_terminal() {
         let raw = Raw::enter()?;
-        let ended = interactive(description, &mut machine, first)?;
+        let ended = interactive(description, &mut machine, first, &logs(description, options))?;
         drop(raw);
         close(machine, ended)
     } else {
@@ -46,6 +47,14 @@ pub fn boot_plain(description: &Description, options: &Options) -> anyhow::Resul
         bail!("QEMU ended with {status}");
     }
     Ok(())
+}
+
+/// Where the logs are, for a person.
+fn logs(description: &Description, options: &Options) -> String {
+    match &options.folder {
+        Some(folder) => folder.display().to_string(),
+        None => format!("{}/{}", files::RUN, description.name),
+    }
 }
 
 /// The terminal in raw mode, until this value is dropped. (A panic aborts without dropping: a hook
@@ -94,6 +103,7 @@ fn interactive(
     description: &Description,
     machine: &mut Machine,
     first: usize,
+    logs: &str,
 ) -> anyhow::Result<bool> {
     let mut screen = Screen::new(stdout(), first);
     let mut keys = Keys::default();
@@ -102,7 +112,7 @@ fn interactive(
         Kind::Linux { .. } => None,
         _ => Some(Line::default()),
     }));
-    screen.banner(machine.consoles(), &description.name)?;
+    screen.banner(machine.consoles(), &description.name, logs)?;
     loop {
         match machine.next(None) {
             None => return Err(gone(machine)),

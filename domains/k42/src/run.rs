@@ -19,6 +19,9 @@ pub const TROUBLE: u8 = 125;
 /// The status of a program whose domain crashed: as if by a signal (SIGABRT).
 pub const CRASHED: u8 = 128 + 6;
 
+/// The status when nobody reads the output any more (`| head`): as if by SIGPIPE.
+pub const UNREAD: u8 = 128 + 13;
+
 /// The console of the only domain.
 const CONSOLE: usize = 1;
 
@@ -105,7 +108,6 @@ pub fn run_with(
 /// Carries bytes both ways until the domain has ended; the program's status, or none in trouble.
 fn carry(machine: &mut Machine, out: &mut impl Write, verbose: bool) -> anyhow::Result<Option<u8>> {
     let mut open = true;
-    let mut writable = true;
     loop {
         let happening = match machine.next(None) {
             Some(News::Machine(happening)) => happening,
@@ -125,9 +127,11 @@ fn carry(machine: &mut Machine, out: &mut impl Write, verbose: bool) -> anyhow::
         };
         match happening {
             Happening::Text(0, text) if verbose => stderr().write_all(&text)?,
-            // A reader that has gone away (`| head`) must not stop the program half-way.
-            Happening::Text(CONSOLE, text) if writable => {
-                writable = out.write_all(&text).and_then(|()| out.flush()).is_ok();
+            Happening::Text(CONSOLE, text) => {
+                match out.write_all(&text).and_then(|()| out.flush()) {
+                    Ok(()) => {}
+                    Err(_) => return Ok(Some(UNREAD)),
+                }
             }
             Happening::Taken(..) if open && machine.waiting(CONSOLE) == 0 => machine.more_keys(),
             Happening::Refused(_, text) => eprintln!("k42: refused: {text}"),

@@ -37,12 +37,13 @@ impl<W: Write> Screen<W> {
     }
 
     /// What a person should know at the start.
-    pub fn banner(&mut self, consoles: &Consoles, machine: &str) -> io::Result<()> {
+    pub fn banner(&mut self, consoles: &Consoles, machine: &str, logs: &str) -> io::Result<()> {
         self.say(&format!(
             "{machine}: {} domains, each with its own console",
             consoles.count() - 1
         ))?;
         self.list(consoles)?;
+        self.say(&format!("logs are in {logs}"))?;
         self.say("Ctrl-] then n: next console, l: list, ?: help, q: quit")?;
         self.header(consoles)
     }
@@ -225,12 +226,18 @@ mod tests {
     #[test]
     fn the_banner_explains_the_screen() {
         let mut screen = Screen::new(Vec::new(), 1);
-        screen.banner(&consoles(), "demo").unwrap();
+        screen.banner(&consoles(), "demo", "target/run/demo").unwrap();
         screen.help().unwrap();
         let text = shown(screen);
-        for part in
-            ["demo: 2 domains", "*1 linux", " 2 clock", "Ctrl-]", "quit", "console 1: linux"]
-        {
+        for part in [
+            "demo: 2 domains",
+            "target/run/demo",
+            "*1 linux",
+            " 2 clock",
+            "Ctrl-]",
+            "quit",
+            "console 1: linux",
+        ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
     }

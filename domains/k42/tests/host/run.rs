@@ -72,6 +72,15 @@ fn trouble_is_told_and_has_its_status() {
 }
 
 #[test]
+fn without_a_reader_there_is_nothing_to_run_for() {
+    let tree = Tree::new();
+    let mut command = tree.k42(&["run", "--", "cat"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(141));
+}
+
+#[test]
 fn the_machine_ends_with_the_tool() {
     let tree = Tree::new();
     let mut command = tree.k42(&["run", "--", "cat"]);

@@ -54,7 +54,9 @@ impl Tree {
 /// Where cargo has built the stand-in: beside this test.
 fn stand_in() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join("examples/stand-in")
+    let place = test.parent().unwrap().parent().unwrap().join("examples/stand-in");
+    assert!(place.exists(), "no {}: `cargo test --test` builds no examples", place.display());
+    place
 }
 
 fn root(programs: &[&str]) -> Vec<u8> {
