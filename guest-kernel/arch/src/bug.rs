@@ -23,7 +23,7 @@ pub fn expect(msr: u64) {
     // A first frame's worth of room, for the callee to save its link register in.
     let stack = (&raw const emergency_stack_end) as u64 - 128;
     // SAFETY: only this function and the vectors use it, and the kernel runs with interrupts off.
-    unsafe { (&raw mut (*context).machine).write([stack, handler, msr]) };
+    unsafe { (*context).machine = [stack, handler, msr] };
     // SAFETY: a context that is ready to be saved in.
     unsafe { registers::set_context(context as u64) };
 }
@@ -35,7 +35,7 @@ pub fn ignore_interrupts() {
     let context = entry::emergency();
     let handler = kernel_resume as *const () as u64;
     // SAFETY: only this module and the vectors use it, and interrupts are off.
-    unsafe { (&raw mut (*context).machine[1]).write(handler) };
+    unsafe { (*context).machine[1] = handler };
 }
 
 /// A trap came from the kernel: its registers are in `context`.

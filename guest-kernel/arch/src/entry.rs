@@ -10,6 +10,7 @@
 //! A Linux system call saves nothing at all: the vector hands it to the system library in six
 //! instructions (docs/interfaces.md, §5).
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use guest_kernel::context::Context;
 use k42_lib::msr;
 
@@ -58,7 +59,7 @@ unsafe extern "C" {
     /// First byte after the image.
     static image_end: u8;
     /// Where the vector of system calls finds the library's entry.
-    static mut system_call_entry: u64;
+    safe static system_call_entry: AtomicU64;
     static mut emergency_context: Context;
 }
 
@@ -80,9 +81,7 @@ pub fn end_of_image() -> u64 {
 
 /// Sets where Linux system calls enter user mode.
 pub fn set_system_call_entry(entry: u64) {
-    // SAFETY: an aligned word of the image that only this function stores to, and only the vector
-    // loads from, on this processor.
-    unsafe { (&raw mut system_call_entry).write_volatile(entry) }
+    system_call_entry.store(entry, Ordering::Relaxed);
 }
 
 /// Tries an instruction that the kernel has no right to; returns the vector it was interrupted by.

@@ -105,14 +105,14 @@ pub(crate) mod tests {
     use vm_fdt::FdtWriter;
 
     /// A device tree as the domain builder writes it, with one segment at `data`.
-    pub(crate) fn device_tree(data: u64, address: u64, files: core::ops::Range<u64>) -> Vec<u8> {
+    pub(crate) fn device_tree(data: u64, address: u64, files: (u64, u64)) -> Vec<u8> {
         let mut tree = FdtWriter::new().unwrap();
         let root = tree.begin_node("").unwrap();
         tree.property_u32("#address-cells", 2).unwrap();
         tree.property_u32("#size-cells", 2).unwrap();
         let chosen = tree.begin_node("chosen").unwrap();
-        tree.property_u64("linux,initrd-start", files.start).unwrap();
-        tree.property_u64("linux,initrd-end", files.end).unwrap();
+        tree.property_u64("linux,initrd-start", files.0).unwrap();
+        tree.property_u64("linux,initrd-end", files.1).unwrap();
         tree.property_string("k42,program", "/bin/test").unwrap();
         let library = tree.begin_node("system-library").unwrap();
         tree.property_u64("entry", address + 8).unwrap();
@@ -131,7 +131,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_the_builder_writes_is_read() {
-        let bytes = device_tree(0x1234, 0x1000_7000_0000, 0x10_0000..0x10_0100);
+        let bytes = device_tree(0x1234, 0x1000_7000_0000, (0x10_0000, 0x10_0100));
         let tree = Fdt::new(&bytes).unwrap();
         let info = BootInfo::read(&tree, GuestAddr::new(0x8000)).unwrap();
         assert_eq!(info.program, "/bin/test");
@@ -149,10 +149,10 @@ pub(crate) mod tests {
     #[test]
     fn mistakes_are_named() {
         let at = GuestAddr::new(0);
-        let bytes = device_tree(0, 0x1000_7000_0100, 0..0);
+        let bytes = device_tree(0, 0x1000_7000_0100, (0, 0));
         let error = BootInfo::read(&Fdt::new(&bytes).unwrap(), at).unwrap_err();
         assert!(error.contains("does not start on a page"));
-        let bytes = device_tree(0, 0, 8..4);
+        let bytes = device_tree(0, 0, (8, 4));
         assert!(BootInfo::read(&Fdt::new(&bytes).unwrap(), at).is_err());
     }
 }

@@ -2,8 +2,10 @@
 //! it is told to forget, so that a forgotten invalidation fails a test.
 
 use crate::context::Context;
+use crate::kernel::Kernel;
 use crate::machine::{Machine, SpaceId};
 use crate::pm::PhysicalManager;
+use crate::process::Fault;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -38,7 +40,7 @@ impl Fake {
     /// A machine with this many frames, all free.
     pub fn with_frames(frames: u64) -> (Fake, PhysicalManager) {
         let memory = alloc::vec![0xa5; (frames * PAGE_SIZE) as usize];
-        (Fake { memory, ..Fake::default() }, PhysicalManager::new([0..frames * PAGE_SIZE]))
+        (Fake { memory, ..Fake::default() }, PhysicalManager::new(Some(0..frames * PAGE_SIZE)))
     }
 
     /// Adds memory after all frames and puts these bytes there.
@@ -107,6 +109,41 @@ impl TableMemory for Walk<'_> {
     }
 }
 
+impl Kernel<Fake> {
+    /// Loads bytes as the program would, faults served.
+    ///
+    /// # Errors
+    /// The fault that would end it.
+    pub fn user_load(&mut self, from: u64, into: &mut [u8]) -> Result<(), Fault> {
+        for (byte, at) in into.iter_mut().zip(from..) {
+            let at = self.touch(EffAddr::new(at), Access::READ)?;
+            self.machine.load_bytes(at, core::slice::from_mut(byte));
+        }
+        Ok(())
+    }
+
+    /// Stores bytes as the program would, faults served.
+    ///
+    /// # Errors
+    /// The fault that would end it.
+    pub fn user_store(&mut self, to: u64, bytes: &[u8]) -> Result<(), Fault> {
+        for (byte, at) in bytes.iter().zip(to..) {
+            let at = self.touch(EffAddr::new(at), Access::WRITE)?;
+            self.machine.poke(at, &[*byte]);
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, at: EffAddr, access: Access) -> Result<GuestAddr, Fault> {
+        let space = self.process.space();
+        if let Some(found) = self.machine.user_access(space, at, access) {
+            return Ok(found);
+        }
+        self.process.handle_fault(at, access, &mut self.pm, &mut self.machine)?;
+        Ok(self.machine.user_access(space, at, access).expect("a served fault stays served"))
+    }
+}
+
 impl Machine for Fake {
     fn load_entry(&self, at: GuestAddr) -> u64 {
         let at = at.value() as usize;
@@ -151,7 +188,6 @@ impl Machine for Fake {
         self.output.push_str(&format!("{line}\n"));
     }
     fn wait(&mut self, deadline: u64) {
-        assert_ne!(deadline, u64::MAX, "the program would wait for ever");
         self.time = deadline;
     }
     fn timebase(&self) -> u64 {

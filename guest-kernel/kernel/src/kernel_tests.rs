@@ -12,7 +12,7 @@ fn boot(script: Vec<crate::fake::User>) -> (Kernel<Fake>, Context) {
     let (mut machine, pm) = Fake::with_frames(32);
     let library = machine.place_image(b"library segment.");
     let files = machine.place_image(b"the files").value();
-    let tree = crate::boot_info::tests::device_tree(library.value(), LIBRARY, files..files + 9);
+    let tree = crate::boot_info::tests::device_tree(library.value(), LIBRARY, (files, files + 9));
     let at = machine.place_image(&tree);
     let tree = fdt::Fdt::new(&tree).unwrap();
     let boot = BootInfo::read(&tree, at).unwrap();

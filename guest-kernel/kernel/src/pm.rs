@@ -1,5 +1,6 @@
 //! The Physical Manager: who has which frame. Today one for the domain; the FCMs are its clients.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 use k42_lib::GuestAddr;
@@ -36,9 +37,7 @@ impl PhysicalManager {
         // The lowest frame is handed out first.
         free.sort_unstable();
         free.reverse();
-        let mut users = Vec::new();
-        users.resize(end as usize, 0);
-        PhysicalManager { users, free }
+        PhysicalManager { users: vec![0; end as usize], free }
     }
 
     /// A frame with one user; its bytes are whatever they were. `None` when memory is short.
@@ -83,7 +82,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "released more often")]
     fn releasing_twice_is_a_bug() {
-        let mut pm = PhysicalManager::new([0..0x1_0000]);
+        let mut pm = PhysicalManager::new(Some(0..0x1_0000));
         let frame = pm.allocate().unwrap();
         pm.release(frame);
         pm.release(frame);

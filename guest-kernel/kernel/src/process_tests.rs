@@ -95,7 +95,8 @@ fn the_systems_regions_stay() {
 fn impossible_ranges_are_refused() {
     let mut world = World::new(8);
     let kernel = 0xc000_0000_0000_0000;
-    for range in [0..0, PAGE_SIZE..0, 0..1, kernel..kernel + PAGE_SIZE, 0..u64::MAX] {
+    let backwards = Range { start: PAGE_SIZE, end: 0 };
+    for range in [0..0, backwards, 0..1, kernel..kernel + PAGE_SIZE, 0..u64::MAX] {
         let made = world.process.create_region(range, Kind::Default, READ, Backing::Computation);
         assert_eq!(made, Err(Error::Invalid));
     }

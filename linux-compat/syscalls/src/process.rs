@@ -48,18 +48,20 @@ impl Linux {
     /// A list of strings that ends with a null pointer.
     fn read_list(&self, at: u64, room: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
         let mut list = Vec::new();
+        if at == 0 {
+            return Ok(list);
+        }
         let mut next = at;
-        while at != 0 {
+        loop {
             let [pointer] = self.read_words(next)?;
             if pointer == 0 {
-                break;
+                return Ok(list);
             }
             let text = self.read_text(pointer, *room, Errno::E2BIG)?;
             *room = room.checked_sub(text.len() + 1 + 8).ok_or(Errno::E2BIG)?;
             list.push(text);
             next = next.wrapping_add(8);
         }
-        Ok(list)
     }
 }
 
