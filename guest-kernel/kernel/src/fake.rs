@@ -115,7 +115,8 @@ impl Kernel<Fake> {
     /// # Errors
     /// The fault that would end it.
     pub fn user_load(&mut self, from: u64, into: &mut [u8]) -> Result<(), Fault> {
-        for (byte, at) in into.iter_mut().zip(from..) {
+        for (n, byte) in into.iter_mut().enumerate() {
+            let at = from.wrapping_add(n as u64);
             let at = self.touch(EffAddr::new(at), Access::READ)?;
             self.machine.load_bytes(at, core::slice::from_mut(byte));
         }
@@ -127,7 +128,8 @@ impl Kernel<Fake> {
     /// # Errors
     /// The fault that would end it.
     pub fn user_store(&mut self, to: u64, bytes: &[u8]) -> Result<(), Fault> {
-        for (byte, at) in bytes.iter().zip(to..) {
+        for (n, byte) in bytes.iter().enumerate() {
+            let at = to.wrapping_add(n as u64);
             let at = self.touch(EffAddr::new(at), Access::WRITE)?;
             self.machine.poke(at, &[*byte]);
         }

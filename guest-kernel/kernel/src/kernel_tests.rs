@@ -5,6 +5,7 @@ use crate::fake::Fake;
 use alloc::vec::Vec;
 use k42_lib::vector;
 use kernel_abi::{protection, region};
+use proptest::prelude::*;
 
 const LIBRARY: u64 = 0x1000_7000_0000;
 
@@ -161,4 +162,39 @@ fn the_console_takes_and_gives_bytes_and_refuses_bad_pointers() {
     kernel.machine.input.extend(b"ok");
     assert_eq!(kernel.run(&mut context), 7);
     assert_eq!(kernel.machine.output, "files/bin/test: the files???\n");
+}
+
+/// An argument: small, a place of the user's or of the system's, or anything.
+fn argument() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0u64..8,
+        (0u64..64).prop_map(|page| 0x1000_0000 + page * PAGE_SIZE),
+        (0u64..16).prop_map(|pages| pages * PAGE_SIZE),
+        Just(LIBRARY),
+        Just(layout::ROOT_FILE_SYSTEM.value()),
+        Just(layout::LIBRARY_STACK_TOP.value() - 300),
+        Just(u64::MAX),
+        any::<u64>(),
+    ]
+}
+
+proptest! {
+    /// Whatever a program asks of the kernel, it gets an answer; and the system's regions stay.
+    #[test]
+    fn no_native_call_harms_the_kernel(
+        calls in prop::collection::vec((1u64..11, prop::array::uniform6(argument())), 1..100)
+    ) {
+        let (mut kernel, _) = boot(Vec::new());
+        for (number, arguments) in calls {
+            if let Some(call) = Call::decode(number << 16, arguments) {
+                kernel.native_call(call);
+            }
+            // A program that touches what it was given.
+            let _ = kernel.user_store(arguments[0], &[1]);
+        }
+        let mut byte = [0];
+        prop_assert!(kernel.user_load(LIBRARY, &mut byte).is_ok());
+        prop_assert_eq!(&byte, b"l");
+        prop_assert!(kernel.user_store(LIBRARY, &byte).is_err());
+    }
 }

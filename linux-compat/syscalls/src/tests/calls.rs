@@ -204,6 +204,8 @@ fn argument() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Whatever a program asks for: no panic, and the library's record of the program's memory is
     /// never more than the kernel's (or a pointer that was checked would fault).
     #[test]

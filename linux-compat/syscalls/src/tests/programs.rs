@@ -145,6 +145,8 @@ fn what_is_no_program_is_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// A damaged program runs or is refused; it never makes the loader fail.
     #[test]
     fn damaged_programs_do_no_harm(changes in prop::collection::vec((0usize..176, any::<u8>()), 1..6)) {
