@@ -151,6 +151,8 @@ native_calls! {
     8 exit = Exit(status);
     /// Writes one line of the system's own to the console: `length` bytes of text at `buffer`.
     9 log = Log(buffer, length);
+    /// Returns how many bytes of memory nobody uses.
+    10 free_memory = FreeMemory();
 }
 
 #[cfg(test)]
@@ -188,7 +190,7 @@ mod tests {
     #[test]
     fn numbers_that_are_no_native_call_are_refused() {
         let none = [0; MAX_ARGUMENTS];
-        for r0 in [0, 1, 0xffff, 0x1_0001, 99 << 16, u64::MAX, 10 << 16] {
+        for r0 in [0, 1, 0xffff, 0x1_0001, 99 << 16, u64::MAX, 11 << 16] {
             assert_eq!(Call::decode(r0, none), None, "{r0:#x}");
         }
         for (number, name) in Call::NAMES {

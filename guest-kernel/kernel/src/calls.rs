@@ -8,7 +8,7 @@ use crate::user_memory::UserRange;
 use alloc::string::String;
 use core::ops::Range;
 use k42_lib::radix::Access;
-use kernel_abi::{Call, Error, Outcome, region as flags};
+use kernel_abi::{Call, Error, Outcome, PAGE_SIZE, region as flags};
 
 /// The most bytes of a logged line.
 const LOG_LINE: u64 = 256;
@@ -69,6 +69,7 @@ impl<M: Machine> Kernel<M> {
             Call::Log { buffer, length } => {
                 self.log(UserRange::new(buffer, length.min(LOG_LINE))).map(|()| 0)
             }
+            Call::FreeMemory {} => Ok(self.pm.free_frames() as u64 * PAGE_SIZE),
         })
     }
 

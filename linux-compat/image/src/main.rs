@@ -73,7 +73,9 @@ fn run(tree: &[u8], files: &'static [u8], processor_version: u64) -> Result<Star
     let arguments = strings(chosen, "k42,arguments");
     let environment = strings(chosen, "k42,environment");
 
-    let hardware = Hardware { processor_version, timebase_frequency };
+    let memory_size =
+        tree.memory().regions().filter_map(|region| region.size).sum::<usize>() as u64;
+    let hardware = Hardware { processor_version, timebase_frequency, memory_size };
     let linux = Linux::new(Box::new(Domain), hardware, files).map_err(|broken| {
         let offset = broken.offset;
         (NOT_RUNNABLE, alloc::format!("the root file system is no archive at byte {offset}"))

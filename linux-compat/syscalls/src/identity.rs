@@ -2,6 +2,7 @@
 
 use crate::abi::Structure;
 use crate::{Arguments, Errno, Linux, Outcome};
+use kernel_abi::stub;
 
 /// The program's process number. Its parent, number 1, is the domain.
 pub const PROCESS: u64 = 2;
@@ -53,6 +54,17 @@ pub(crate) fn uname(linux: &mut Linux, args: &Arguments) -> Outcome {
     ];
     let fields = name.iter().fold(Structure::default(), |s, field| s.text(field.as_bytes(), FIELD));
     linux.write_bytes(args[0], &fields.0)?;
+    Ok(0)
+}
+
+/// `sysinfo(result)` (include/uapi/linux/sysinfo.h): time since the start, memory, one process.
+pub(crate) fn sysinfo(linux: &mut Linux, args: &Arguments) -> Outcome {
+    let free = stub::free_memory(&*linux.system).map_err(Errno::from_number)?;
+    let (seconds, _) = linux.since_start();
+    let start = Structure::default().u64(seconds).text(b"", 3 * 8);
+    let memory = start.u64(linux.hardware.memory_size).u64(free).text(b"", 4 * 8);
+    let end = memory.u16(1).text(b"", 6).text(b"", 2 * 8).u32(1).text(b"", 4);
+    linux.write_bytes(args[0], &end.0)?;
     Ok(0)
 }
 

@@ -70,6 +70,8 @@ pub struct Hardware {
     pub processor_version: u64,
     /// Ticks of the timebase in a second.
     pub timebase_frequency: u64,
+    /// Bytes of memory.
+    pub memory_size: u64,
 }
 
 /// Where a program starts.

@@ -1,29 +1,27 @@
 //! What files are: the `stat` family, `access`, `readlink`, `statfs`.
 //!
-//! Sizes and blocks are those that Linux's tmpfs reports for the same files, which is where a Linux
-//! started from the same image has them.
+//! Sizes and blocks are those that Linux's ramfs reports for the same files on a kernel with pages of
+//! 4 KiB, which is where a Linux started from the same image can have them.
 
-use crate::abi::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, PAGE_SIZE, Structure, device};
+use crate::abi::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Structure, device};
 use crate::{Arguments, Errno, Linux, Outcome};
 use alloc::vec::Vec;
 use libos::files::{Content, Node, NodeId};
 
 /// Device number of the root file system.
 const FILE_SYSTEM: u32 = 2;
-/// Bytes that tmpfs counts for a directory's entry.
-const DIRECTORY_ENTRY: u64 = 20;
+/// Bytes that a file takes at a time, `st_blksize`.
+const PIECE: u64 = 4096;
 /// Bytes of a block in `st_blocks`.
 const BLOCK: u64 = 512;
 
 /// Size in bytes and in blocks.
 fn sizes(node: &Node<'_>) -> (u64, u64) {
     match &node.content {
-        Content::Directory(directory) => {
-            ((directory.entries.len() as u64 + 2) * DIRECTORY_ENTRY, 0)
-        }
+        Content::Directory(_) => (0, 0),
         Content::Regular(data) => {
             let size = data.len() as u64;
-            (size, size.div_ceil(PAGE_SIZE) * (PAGE_SIZE / BLOCK))
+            (size, size.div_ceil(PIECE) * (PIECE / BLOCK))
         }
         Content::SymbolicLink(target) => (target.len() as u64, 0),
         Content::Special(..) => (0, 0),
@@ -54,7 +52,7 @@ impl Linux {
             .u32(0)
             .u64(device(major, minor))
             .u64(size)
-            .u64(PAGE_SIZE)
+            .u64(PIECE)
             .u64(blocks);
         time(time(time(start))).u64(0).u64(0).u64(0).0
     }
@@ -69,7 +67,7 @@ impl Linux {
         let no_time = |out: Structure| out.u64(0).u64(0);
         let start = Structure::default()
             .u32(BASIC)
-            .u32(PAGE_SIZE as u32)
+            .u32(PIECE as u32)
             .u64(0)
             .u32(node.links)
             .u32(node.user)
@@ -146,9 +144,9 @@ impl Linux {
     fn put_statfs(&self, at: u64) -> Outcome {
         const TMPFS: u64 = 0x0102_1994;
         const READ_ONLY: u64 = 1;
-        let blocks = self.image.len() as u64 / PAGE_SIZE;
-        let start = Structure::default().u64(TMPFS).u64(PAGE_SIZE).u64(blocks).u64(0).u64(0);
-        let end = start.u64(0).u64(0).u64(0).u64(255).u64(PAGE_SIZE).u64(READ_ONLY);
+        let blocks = self.image.len() as u64 / PIECE;
+        let start = Structure::default().u64(TMPFS).u64(PIECE).u64(blocks).u64(0).u64(0);
+        let end = start.u64(0).u64(0).u64(0).u64(255).u64(PIECE).u64(READ_ONLY);
         self.write_bytes(at, &end.text(b"", 32).0)?;
         Ok(0)
     }

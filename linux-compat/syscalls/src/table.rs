@@ -176,7 +176,7 @@ calls! {
     113 vm86;
     114 wait4 = process::wait;
     115 swapoff;
-    116 sysinfo;
+    116 sysinfo = identity::sysinfo;
     117 ipc;
     118 fsync = files::nothing_to_do;
     119 sigreturn;

@@ -1,5 +1,6 @@
-//! Time: the timebase, and a calendar that starts with the newest file of the root file system,
-//! since the machine has no clock that knows the date.
+//! Time: the timebase, and a calendar. No clock of the machine's knows the date, so the calendar
+//! starts with the newest file of the root file system, or with this release of the system if that
+//! is newer: it never shows a time before what is known to have been.
 
 use crate::abi::Structure;
 use crate::{Arguments, Errno, Linux, Outcome};
@@ -7,6 +8,9 @@ use alloc::vec::Vec;
 use kernel_abi::stub;
 
 const NANOSECONDS: u64 = 1_000_000_000;
+
+/// When this release was made, in seconds since 1970: 1 January 2026.
+pub(crate) const RELEASE: u64 = 1_767_225_600;
 
 /// `TIMER_ABSTIME`
 const ABSOLUTE: u64 = 1;
@@ -22,7 +26,7 @@ impl Linux {
 
     fn calendar(&self) -> (u64, u64) {
         let (seconds, nanoseconds) = self.since_start();
-        (seconds + u64::from(self.files.newest()), nanoseconds)
+        (seconds + RELEASE.max(self.files.newest().into()), nanoseconds)
     }
 
     /// A clock's time, by its number.

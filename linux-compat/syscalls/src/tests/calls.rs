@@ -100,7 +100,7 @@ fn status_has_the_fields_where_linux_has_them() {
     let (mut linux, below) = ready();
     assert_eq!(with_path(&mut linux, "stat", b"/etc/link", &[BUFFER]), Ok(0));
     let mode = below.word(BUFFER + 24) as u32;
-    assert_eq!((mode, below.word(BUFFER + 48), below.word(BUFFER + 64)), (0o100_644, 7, 128));
+    assert_eq!((mode, below.word(BUFFER + 48), below.word(BUFFER + 64)), (0o100_644, 7, 8));
     assert_eq!(below.word(BUFFER + 88), 1000, "time of the last change");
     assert_eq!(with_path(&mut linux, "lstat", b"/etc/link", &[BUFFER]), Ok(0));
     assert_eq!(below.word(BUFFER + 24) as u32, 0o120_777);
@@ -140,12 +140,21 @@ fn polling_ends_at_its_time() {
 fn time_is_the_timebase() {
     let (mut linux, below) = ready();
     below.0.borrow_mut().0.machine.time = 2500; // at a thousand a second
-    assert_eq!(call(&mut linux, "time", &[0]), Ok(1002), "the newest file is of 1000");
+    assert_eq!(call(&mut linux, "time", &[0]), Ok(crate::time::RELEASE + 2), "no file is newer");
     assert_eq!(call(&mut linux, "clock_gettime", &[1, BUFFER]), Ok(0));
     assert_eq!((below.word(BUFFER), below.word(BUFFER + 8)), (2, 500_000_000));
     linux.write_bytes(BUFFER, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
     assert_eq!(call(&mut linux, "nanosleep", &[BUFFER, 0]), Ok(0));
     assert_eq!(below.timebase(), 3500);
+}
+
+#[test]
+fn memory_is_counted() {
+    let (mut linux, below) = ready();
+    assert_eq!(call(&mut linux, "sysinfo", &[BUFFER]), Ok(0));
+    let (total, free) = (below.word(BUFFER + 32), below.word(BUFFER + 40));
+    assert!(total == 400 << 16 && free < total && free > total / 2, "{total} {free}");
+    assert_eq!((below.bytes(BUFFER + 80, 1), below.bytes(BUFFER + 104, 1)), (vec![1], vec![1]));
 }
 
 #[test]

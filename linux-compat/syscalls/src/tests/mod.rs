@@ -102,7 +102,8 @@ pub(crate) fn machine(files: &[(&str, u32, &[u8])]) -> (Linux, Below) {
     };
     let (kernel, _) = Kernel::new(fake, pm, &boot, 0).unwrap();
     let below = Below(Rc::new(RefCell::new((kernel, None))));
-    let hardware = Hardware { processor_version: 0x4e_1202, timebase_frequency: 1000 };
+    let hardware =
+        Hardware { processor_version: 0x4e_1202, timebase_frequency: 1000, memory_size: 400 << 16 };
     (Linux::new(Box::new(below.clone()), hardware, image).unwrap(), below)
 }
 
