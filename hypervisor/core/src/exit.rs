@@ -70,7 +70,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Looks after the serial line; one processor does it for all.
-    pub(crate) fn poll_console(&self, processor: &Processor) {
+    pub(crate) fn poll_console(&self, processor: &mut Processor) {
         if processor.id != ProcessorId(0) {
             return;
         }
@@ -82,6 +82,8 @@ impl<M: Machine> Hypervisor<M> {
                 let _ = woken.push(channel); // more than 64 at a poll: the next poll wakes them
             });
         }
+        // The line holds a few bytes at a time: where some were, more are to come soon.
+        processor.listening = !woken.is_empty();
         for channel in woken {
             self.console_input(channel);
         }

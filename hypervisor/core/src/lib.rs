@@ -80,12 +80,14 @@ pub struct Processor {
     since: u64,
     /// Another vCPU should get the processor.
     reschedule: bool,
+    /// Input is coming in on the serial line.
+    listening: bool,
 }
 
 impl Processor {
     /// A processor that runs nothing yet.
     pub const fn new(id: ProcessorId) -> Processor {
-        Processor { id, current: None, since: 0, reschedule: false }
+        Processor { id, current: None, since: 0, reschedule: false, listening: false }
     }
 
     /// The vCPU on this processor.

@@ -14,6 +14,9 @@ use spin::MutexGuard;
 /// The longest a vCPU runs while others wait, and the longest before consoles are looked at.
 pub const SLICE_TICKS: u64 = 512_000_000 / 100;
 
+/// The same while input is coming in: the line holds 16 bytes.
+const LISTENING_TICKS: u64 = SLICE_TICKS / 32;
+
 /// A processor's vCPUs that are not on it.
 pub struct RunQueue {
     ready: ArrayVec<VcpuId, MAX_VCPUS>,
@@ -137,7 +140,8 @@ impl<M: Machine> Hypervisor<M> {
         processor.reschedule = false;
         let due = self.wake_due(processor);
         let now = self.machine.timebase();
-        self.machine.set_alarm(due.min(now.saturating_add(SLICE_TICKS)));
+        let slice = if processor.listening { LISTENING_TICKS } else { SLICE_TICKS };
+        self.machine.set_alarm(due.min(now.saturating_add(slice)));
         let queue = self.queue(processor.id)?;
         loop {
             // The queue's lock is let go before a vCPU's is taken: `wake` takes them the other way.

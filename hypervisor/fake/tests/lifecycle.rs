@@ -149,3 +149,22 @@ fn a_domain_on_two_processors_dies_on_both() {
     assert_eq!(board.hv.machine.guest_byte(1, GuestAddr::new(0)), None);
     assert_eq!(board.hv.free_frames(), board.free_at_start - 66);
 }
+
+#[test]
+fn the_last_words_of_a_kernel_are_reported_without_breaking_the_line() {
+    let mut guest = guests(2);
+    guest[0].personality = Personality::Papr;
+    let mut board = Board::new(64, 1, &guest);
+    board.dispatch(0);
+    let block: Vec<u8> = [5u32, 1, 1, 0x4000, 0].iter().flat_map(|w| w.to_be_bytes()).collect();
+    for (at, bytes) in [(0x3000, block.as_slice()), (0x4000, b"out of\ndomain 2 (two): x\0")] {
+        let real = board.hv.machine.guest_translate(1, GuestAddr::new(at)).unwrap();
+        hv_core::Machine::write(&board.hv.machine, real, bytes);
+    }
+    board.hypercall(0, &[0xf000, 0x3000]);
+    let said = board.said(0);
+    assert!(
+        said.contains("domain 1 (one): crashed: its kernel panicked: out of.domain 2"),
+        "{said}"
+    );
+}

@@ -26,11 +26,10 @@ pub fn tests() -> Vec<Trial> {
 
 /// The culprit, a guest that counts, and a Linux, in turns on one processor.
 fn with_witnesses(name: &str, bootargs: &str) -> anyhow::Result<Machine> {
-    let domains = vec![
-        describe::bare("culprit", bootargs),
-        describe::bare("counter", "test=count"),
-        describe::linux("linux", KERNELS[1], "quiet"),
-    ];
+    let mut linux = describe::linux("linux", KERNELS[1], "quiet");
+    linux.weight = 1024; // the others never sleep
+    let domains =
+        vec![describe::bare("culprit", bootargs), describe::bare("counter", "test=count"), linux];
     let name = format!("isolation-{name}");
     Machine::boot(&describe::machine(&name, Model::Powernv9, domains))
 }
@@ -64,14 +63,15 @@ fn passes(name: &str) -> anyhow::Result<()> {
     let mut machine = Machine::boot(&describe::machine(&title, Model::Powernv9, domains))?;
     let verdict = machine.console("guest").expect(r"^(ok|not ok) .*$")?;
     anyhow::ensure!(verdict == "ok", "the guest says: {}", machine.console("guest").said());
-    machine.console("guest").ends_with(&Ending::PowerOff)
+    machine.console("guest").ends_with(&Ending::Exit(0))
 }
 
 fn random_hypercalls() -> anyhow::Result<()> {
     let mut machine = with_witnesses("fuzz", "test=fuzz seed=20060418 calls=100000")?;
     machine.console("hypervisor").expect(r"^domain 1 \(culprit\): refused: .*; instruction 0x")?;
     machine.console("linux").expect("^linux:~# ")?;
-    let calls = machine.console("culprit").expect(r"^fuzz (\d+) calls, seed 20060418, \d+ refused")?;
+    let calls =
+        machine.console("culprit").expect(r"^fuzz (\d+) calls, seed 20060418, \d+ refused")?;
     anyhow::ensure!(calls.parse::<u64>()? >= 100_000, "only {calls} calls");
     others_live(&mut machine)
 }
@@ -88,9 +88,13 @@ fn linux_counts_while_k42_spins() -> anyhow::Result<()> {
 fn k42_counts_while_linux_spins() -> anyhow::Result<()> {
     let domains = vec![
         describe::linux("linux", KERNELS[1], "quiet"),
-        describe::k42("clock", &["sh", "-c", "n=0; while :; do echo count $n; n=$((n + 1)); read -t 1 x; done"]),
+        describe::k42(
+            "clock",
+            &["sh", "-c", "n=0; while :; do echo count $n; n=$((n + 1)); read -t 1 x; done"],
+        ),
     ];
-    let mut machine = Machine::boot(&describe::machine("isolation-xmon", Model::Powernv9, domains))?;
+    let mut machine =
+        Machine::boot(&describe::machine("isolation-xmon", Model::Powernv9, domains))?;
     machine.console("linux").expect("^linux:~# ")?;
     machine.console("linux").line("mount -t proc proc /proc 2>/dev/null; echo 1 > /proc/sys/kernel/sysrq; echo x > /proc/sysrq-trigger");
     machine.console("linux").expect(r"mon> ")?;
@@ -110,7 +114,7 @@ fn linux_panic() -> anyhow::Result<()> {
     let mut machine = with_witnesses("panic", "test=count")?;
     machine.console("linux").expect("^linux:~# ")?;
     machine.console("linux").line("echo c > /proc/sysrq-trigger");
-    machine.console("hypervisor").expect(r"^domain 3 \(linux\): crashed: its kernel panicked: .*sysrq")?;
+    machine.console("hypervisor").expect(r"^domain 3 \(linux\): crashed: its kernel panicked: ")?;
     let counted = count(&mut machine)?;
     anyhow::ensure!(count(&mut machine)? > counted, "the counter stands still");
     Ok(())

@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod isolation;
 mod k42;
 mod linux;
+mod programs;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -20,6 +22,7 @@ fn test(
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
-    let tests = [linux::tests(), k42::tests(), demo::tests()];
+    let tests =
+        [linux::tests(), k42::tests(), isolation::tests(), programs::tests(), demo::tests()];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit();
 }

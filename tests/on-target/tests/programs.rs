@@ -13,30 +13,35 @@ use libtest_mimic::Trial;
 
 use crate::test;
 
-/// Commands of busybox's shell; each has to give the same output and exit status.
-const COMMANDS: &[(&str, &str)] = &[
-    ("uname", "uname -s -m"),
-    ("ls_root", "ls -l / | grep -v -e proc -e sys -e dev"),
-    ("ls_etc", "ls -la /etc"),
-    ("cat", "cat /data/text"),
-    ("cat_missing", "cat /no/such/file"),
-    ("echo", "echo -e 'one\\ttwo' three"),
-    ("wc", "wc /data/text /data/numbers /data/bytes /data/empty"),
-    ("sha256sum", "sha256sum /data/text /data/numbers /data/bytes /data/empty"),
-    ("md5sum", "md5sum /data/bytes"),
-    ("head", "head -n 5 /data/numbers"),
-    ("tail", "tail -c 100 /data/numbers"),
-    ("sort", "sort -r /data/text"),
-    ("grep", "grep -n 77 /data/numbers"),
-    ("sed", "sed -n '10,20s/1/one/p' /data/numbers"),
-    ("od", "od -A x -t x1 -N 256 /data/bytes"),
-    ("arithmetic", "i=0; while [ $i -lt 20 ]; do i=$((i * 2 + 1)); echo $i; done"),
-    ("case", "for w in a b c; do case $w in b) echo found;; *) echo no $w;; esac; done"),
-    ("read", "while read a b; do echo \"$b $a\"; done < /data/text"),
-    ("printf", "printf '%5d|%-8s|%x\\n' 42 text 255"),
-    ("exit_status", "exit 42"),
-    ("false", "false"),
-    ("not_found", "no-such-program"),
+/// Programs with their arguments; each has to give the same output and exit status.
+const COMMANDS: &[&[&str]] = &[
+    &["uname", "-s", "-m", "-o"],
+    &["ls", "-l", "/etc", "/data"],
+    &["ls", "-la", "/bin"],
+    &["ls", "/"],
+    &["cat", "/data/text"],
+    &["cat", "/no/such/file"],
+    &["echo", "-e", "one\\ttwo", "three"],
+    &["wc", "/data/text", "/data/numbers", "/data/bytes", "/data/empty"],
+    &["sha256sum", "/data/text", "/data/numbers", "/data/bytes", "/data/empty"],
+    &["md5sum", "/data/bytes"],
+    &["head", "-n", "5", "/data/numbers"],
+    &["tail", "-c", "100", "/data/numbers"],
+    &["sort", "-r", "/data/text"],
+    &["grep", "-n", "77", "/data/numbers"],
+    &["sed", "-n", "10,20s/1/one/p", "/data/numbers"],
+    &["od", "-A", "x", "-t", "x1", "-N", "256", "/data/bytes"],
+    &["stat", "-c", "%A %h %u %g %s %n", "/data/text", "/bin/sh", "/etc"],
+    &["readlink", "/bin/sh"],
+    &["sh", "-c", "i=0; while [ $i -lt 20 ]; do i=$((i * 2 + 1)); echo $i; done"],
+    &["sh", "-c", "for w in a b c; do case $w in b) echo found;; *) echo no $w;; esac; done"],
+    &["sh", "-c", "while read a b; do echo \"$b $a\"; done < /data/text"],
+    &["sh", "-c", "printf \"%5d|%-8s|%x\\n\" 42 text 255"],
+    &["sh", "-c", "exit 42"],
+    &["sh", "-c", "no-such-program"],
+    &["sh", "-c", "test -f /data/text && echo file; test -d /etc && echo folder; cd /etc; pwd"],
+    &["sh", "-c", "echo x > /dev/null && echo written"],
+    &["false"],
 ];
 
 pub fn tests() -> Vec<Trial> {
@@ -53,11 +58,10 @@ struct Outcome {
 fn same_as_linux() -> anyhow::Result<()> {
     let linux = under_linux()?;
     let mut wrong = String::new();
-    for ((name, command), want) in COMMANDS.iter().zip(linux) {
-        let got = under_k42(command)?;
-        println!("  {name}: {}", if got == want { "same" } else { "differs" });
+    for (words, want) in COMMANDS.iter().zip(linux) {
+        let got = under_k42(words)?;
         if got != want {
-            wrong += &format!("{name}: {command}\n  Linux: {want:?}\n  K42:   {got:?}\n");
+            wrong += &format!("{words:?}\n  Linux: {want:?}\n  K42:   {got:?}\n");
         }
     }
     anyhow::ensure!(wrong.is_empty(), "{wrong}");
@@ -71,17 +75,15 @@ fn under_linux() -> anyhow::Result<Vec<Outcome>> {
     linux.expect("^linux:~# ")?;
     linux.line("stty -echo; PS1=; cd /");
     let mut outcomes = Vec::new();
-    for (name, command) in COMMANDS {
-        let script = command.replace('\'', "'\\''");
-        linux.line(&format!("echo 'begin {name}'; sh -c '{script}' 2>&1; echo; echo \"end {name} $?\""));
-        let _ = linux.expect(&format!("^begin {name}$"))?;
-        let text = linux.expect(&format!(r"(?s)\n(.*?)\nend {name} \d+$"))?;
-        outcomes.push(Outcome { output: text, status: 0 });
-    }
-    let said = linux.said().to_owned();
-    for (outcome, (name, _)) in outcomes.iter_mut().zip(COMMANDS) {
-        let status = said.split(&format!("\nend {name} ")).nth(1).unwrap_or_default();
-        outcome.status = status.lines().next().unwrap_or_default().trim().parse()?;
+    for words in COMMANDS {
+        let quoted: Vec<String> =
+            words.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
+        linux.line(&format!("echo [begin]; {} 2>&1; echo \"[end $?]\"", quoted.join(" ")));
+        linux.expect(r"^\[begin\]\n")?;
+        let all = linux.expect(r"(?s).*?\[end \d+\]\n")?;
+        let (output, status) = all.rsplit_once("[end ").unwrap_or_default();
+        let status = status.trim_end().trim_end_matches(']').parse()?;
+        outcomes.push(Outcome { output: output.into(), status });
     }
     linux.line("poweroff");
     linux.ends_with(&Ending::PowerOff)?;
@@ -89,9 +91,9 @@ fn under_linux() -> anyhow::Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-fn under_k42(command: &str) -> anyhow::Result<Outcome> {
+fn under_k42(words: &[&str]) -> anyhow::Result<Outcome> {
     let job = Job {
-        words: ["sh", "-c", &format!("exec 2>&1; {command}")].map(String::from).to_vec(),
+        words: words.iter().map(|word| (*word).into()).collect(),
         root: None,
         model: Model::Powernv9,
         memory: 64 << 20,

@@ -149,13 +149,16 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    /// The guest's kernel has panicked and says why.
+    /// The guest's kernel has panicked and says why. Linux 6.1 to 6.12 pass address 0, one argument
+    /// off: their consoles have the words.
     fn last_words(&self, caller: &mut Caller<'_>, at: Option<u32>) {
         let mut bytes = [0; LAST_WORDS];
-        let read = at.is_some_and(|at| self.copy_in(caller, GuestAddr::new(at.into()), &mut bytes));
+        let said = at.is_some_and(|at| {
+            at != 0 && self.copy_in(caller, GuestAddr::new(at.into()), &mut bytes)
+        });
         let length = bytes.iter().position(|b| *b == 0).unwrap_or(LAST_WORDS);
         let words = bytes.get(..length).and_then(|b| core::str::from_utf8(b).ok());
-        let words = words.filter(|_| read).unwrap_or("(no words)");
+        let words = words.filter(|_| said).unwrap_or("its console says why");
         let id = caller.current.domain;
         self.crash(caller.processor, id, format_args!("its kernel panicked: {words}"));
     }
