@@ -18,7 +18,7 @@ const COMMANDS: &[&[&str]] = &[
     &["uname", "-s", "-m", "-o"],
     &["ls", "-l", "/etc", "/data"],
     &["ls", "-la", "/bin"],
-    &["ls", "/"],
+    &["ls", "-1", "/"],
     &["cat", "/data/text"],
     &["cat", "/no/such/file"],
     &["echo", "-e", "one\\ttwo", "three"],
