@@ -4,7 +4,7 @@
 
 use guest_kernel::Kernel;
 use guest_kernel::boot_info::BootInfo;
-use guest_kernel::pm::PhysicalManager;
+use guest_kernel::pm::PageManager;
 use kernel_arch::{Boot, boot};
 
 kernel_arch::main!(main);
@@ -17,7 +17,7 @@ fn main(boot: Boot) -> ! {
 /// Runs the domain's program; returns its exit status.
 fn run(boot: Boot) -> Result<u8, &'static str> {
     let info = BootInfo::read(&boot.tree, boot.tree_at)?;
-    let pm = PhysicalManager::new(boot.domain.frames().iter().cloned());
+    let pm = PageManager::new(boot.domain.frames().iter().cloned());
     let version = boot.domain.processor_version();
     let (mut kernel, mut library) = Kernel::new(boot.domain, pm, &info, version)?;
     Ok(kernel.run(&mut library))

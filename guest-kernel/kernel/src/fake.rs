@@ -4,7 +4,7 @@
 use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, SpaceId};
-use crate::pm::PhysicalManager;
+use crate::pm::PageManager;
 use crate::process::Fault;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -38,9 +38,9 @@ pub struct Fake {
 
 impl Fake {
     /// A machine with this many frames, all free.
-    pub fn with_frames(frames: u64) -> (Fake, PhysicalManager) {
+    pub fn with_frames(frames: u64) -> (Fake, PageManager) {
         let memory = alloc::vec![0xa5; (frames * PAGE_SIZE) as usize];
-        (Fake { memory, ..Fake::default() }, PhysicalManager::new(Some(0..frames * PAGE_SIZE)))
+        (Fake { memory, ..Fake::default() }, PageManager::new(Some(0..frames * PAGE_SIZE)))
     }
 
     /// Adds memory after all frames and puts these bytes there.

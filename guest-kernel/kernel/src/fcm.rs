@@ -2,7 +2,7 @@
 //! that is no file.
 
 use crate::machine::Machine;
-use crate::pm::{Frame, PhysicalManager};
+use crate::pm::{Frame, PageManager};
 use alloc::collections::BTreeMap;
 use core::ops::Range;
 use k42_lib::GuestAddr;
@@ -52,7 +52,7 @@ impl Fcm {
     pub fn page(
         &mut self,
         number: u64,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Result<GuestAddr, NoMemory> {
         if let Backing::Fixed(start) = self.backing {
@@ -78,7 +78,7 @@ impl Fcm {
     }
 
     /// Forgets `pages` and gives their frames back. No translation to them may be left.
-    pub fn discard(&mut self, pages: Range<u64>, pm: &mut PhysicalManager) {
+    pub fn discard(&mut self, pages: Range<u64>, pm: &mut PageManager) {
         let mut tail = self.resident.split_off(&pages.start);
         let mut after = tail.split_off(&pages.end);
         for frame in tail.into_values() {

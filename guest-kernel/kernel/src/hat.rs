@@ -1,7 +1,7 @@
 //! The HAT: an address space as the processor knows it, a radix tree and a number.
 
 use crate::machine::{Machine, SpaceId};
-use crate::pm::{Frame, PhysicalManager};
+use crate::pm::{Frame, PageManager};
 use alloc::vec::Vec;
 use k42_lib::radix::{Access, LeafSize, MapError, TableMemory, TableSize, Tree};
 use k42_lib::{EffAddr, GuestAddr};
@@ -25,7 +25,7 @@ impl Hat {
     /// [`NoMemory`] when there is none for the root table.
     pub fn new(
         space: SpaceId,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Result<Hat, NoMemory> {
         let mut tables = TablePool::default();
@@ -56,7 +56,7 @@ impl Hat {
         page: EffAddr,
         to: GuestAddr,
         access: Access,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Result<(), NoMemory> {
         let mut memory = Tables { pool: &mut self.tables, pm, machine };
@@ -79,7 +79,7 @@ impl Hat {
     pub fn translate(
         &mut self,
         address: EffAddr,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Option<(GuestAddr, Access)> {
         let memory = Tables { pool: &mut self.tables, pm, machine };
@@ -88,7 +88,7 @@ impl Hat {
     }
 
     /// `page` translates to nothing any more, not even in the processor's TLB.
-    pub fn unmap(&mut self, page: EffAddr, pm: &mut PhysicalManager, machine: &mut impl Machine) {
+    pub fn unmap(&mut self, page: EffAddr, pm: &mut PageManager, machine: &mut impl Machine) {
         let mut memory = Tables { pool: &mut self.tables, pm, machine };
         if self.tree.unmap(&mut memory, page.value()).is_some() {
             machine.invalidate(self.space, page);
@@ -100,7 +100,7 @@ impl Hat {
         &mut self,
         page: EffAddr,
         access: Access,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) {
         let mut memory = Tables { pool: &mut self.tables, pm, machine };
@@ -121,7 +121,7 @@ struct TablePool {
 /// A pool with what it needs to grow, for the walks of [`Tree`].
 struct Tables<'a, M> {
     pool: &'a mut TablePool,
-    pm: &'a mut PhysicalManager,
+    pm: &'a mut PageManager,
     machine: &'a mut M,
 }
 

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::fcm::{Backing, Image};
 use crate::layout;
 use crate::machine::{Machine, SpaceId};
-use crate::pm::PhysicalManager;
+use crate::pm::PageManager;
 use crate::process::{Fault, Process};
 use crate::region::Kind;
 use crate::trap::{Offence, Trap};
@@ -38,7 +38,7 @@ const FIRST_SPACE: SpaceId = SpaceId(1);
 pub struct Kernel<M> {
     /// What it runs on.
     pub machine: M,
-    pub(crate) pm: PhysicalManager,
+    pub(crate) pm: PageManager,
     pub(crate) process: Process,
     pub(crate) root_file_system: Image,
     pub(crate) program: String,
@@ -53,7 +53,7 @@ impl<M: Machine> Kernel<M> {
     /// What is wrong with the domain: memory too small, or regions that cannot be made.
     pub fn new(
         mut machine: M,
-        mut pm: PhysicalManager,
+        mut pm: PageManager,
         boot: &BootInfo,
         processor_version: u64,
     ) -> Result<(Self, Context), &'static str> {

@@ -1,7 +1,7 @@
 //! The K42 kernel's objects: what it decides, without a line of unsafe code.
 //!
 //! A fault takes the road of the K42 paper: [`process`] finds the [`region`], the region its [`fcm`]
-//! (File Cache Manager), the FCM a frame of [`pm`] (the Physical Manager) with the right bytes, and
+//! (File Cache Manager), the FCM a frame of [`pm`] (the Page Manager) with the right bytes, and
 //! [`hat`] (the Hardware Address Translation) maps it. [`kernel`] is the loop round it: run the
 //! program, answer its trap ([`trap`]), its native call ([`calls`]) or its pointer
 //! ([`user_memory`]). [`boot_info`] reads what the domain was started with, [`layout`] says what

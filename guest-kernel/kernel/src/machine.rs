@@ -11,7 +11,7 @@ pub struct SpaceId(pub u16);
 /// A domain's memory, translation, console and time.
 ///
 /// Addresses are guest real. Stores go only into the frames that the machine gave the kernel at
-/// the start ([`crate::pm::PhysicalManager`]); a machine panics at one elsewhere, which is a bug of
+/// the start ([`crate::pm::PageManager`]); a machine panics at one elsewhere, which is a bug of
 /// the kernel's.
 pub trait Machine {
     /// The translation table entry at `at` (big-endian in storage).

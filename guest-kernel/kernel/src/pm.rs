@@ -1,4 +1,4 @@
-//! The Physical Manager: who has which frame. Today one for the domain; the FCMs are its clients.
+//! The Page Manager: who has which frame. Today one for the domain; the FCMs are its clients.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -18,13 +18,13 @@ impl Frame {
 }
 
 /// The frames of the domain that are not the kernel's own, each with a count of its users.
-pub struct PhysicalManager {
+pub struct PageManager {
     /// Indexed by frame number; 0 is free, or was never ours.
     users: Vec<u16>,
     free: Vec<Frame>,
 }
 
-impl PhysicalManager {
+impl PageManager {
     /// A manager of the whole frames within these ranges of guest real addresses.
     pub fn new(ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
         let mut free = Vec::new();
@@ -37,7 +37,7 @@ impl PhysicalManager {
         // The lowest frame is handed out first.
         free.sort_unstable();
         free.reverse();
-        PhysicalManager { users: vec![0; end as usize], free }
+        PageManager { users: vec![0; end as usize], free }
     }
 
     /// A frame with one user; its bytes are whatever they were. `None` when memory is short.
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn only_whole_frames_are_handed_out_and_all_come_back() {
-        let mut pm = PhysicalManager::new([0x1_8000..0x4_8000, 0x10_0000..0x10_0000]);
+        let mut pm = PageManager::new([0x1_8000..0x4_8000, 0x10_0000..0x10_0000]);
         assert_eq!(pm.free_frames(), 2);
         let first = pm.allocate().unwrap();
         let second = pm.allocate().unwrap();
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "released more often")]
     fn releasing_twice_is_a_bug() {
-        let mut pm = PhysicalManager::new(Some(0..0x1_0000));
+        let mut pm = PageManager::new(Some(0..0x1_0000));
         let frame = pm.allocate().unwrap();
         pm.release(frame);
         pm.release(frame);

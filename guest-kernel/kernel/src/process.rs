@@ -7,7 +7,7 @@ use crate::fcm::{Backing, Fcm};
 use crate::hat::{Hat, NoMemory};
 use crate::layout;
 use crate::machine::{Machine, SpaceId};
-use crate::pm::PhysicalManager;
+use crate::pm::PageManager;
 use crate::region::{FcmId, Kind, Region};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -52,7 +52,7 @@ impl Process {
     /// [`NoMemory`] when there is none for its translation tables.
     pub fn new(
         space: SpaceId,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Result<Process, NoMemory> {
         let hat = Hat::new(space, pm, machine)?;
@@ -72,7 +72,7 @@ impl Process {
         &mut self,
         address: EffAddr,
         access: Access,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Result<(), Fault> {
         let page = address.align_down(PAGE_SIZE);
@@ -98,7 +98,7 @@ impl Process {
         &mut self,
         address: EffAddr,
         access: Access,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Result<GuestAddr, Fault> {
         match self.hat.translate(address, pm, machine) {
@@ -159,7 +159,7 @@ impl Process {
     pub fn destroy_regions(
         &mut self,
         range: Range<u64>,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Result<(), Error> {
         for (start, region) in self.cut_out(&range)? {
@@ -188,7 +188,7 @@ impl Process {
         &mut self,
         range: Range<u64>,
         protection: Access,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Result<(), Error> {
         check(&range)?;

@@ -15,7 +15,7 @@ fn rw() -> Access {
 
 struct World {
     machine: Fake,
-    pm: PhysicalManager,
+    pm: PageManager,
     process: Process,
 }
 

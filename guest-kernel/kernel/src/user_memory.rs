@@ -2,7 +2,7 @@
 //! of its pages has been translated by the program's own address space.
 
 use crate::machine::Machine;
-use crate::pm::PhysicalManager;
+use crate::pm::PageManager;
 use crate::process::Process;
 use k42_lib::radix::Access;
 use k42_lib::{EffAddr, GuestAddr};
@@ -44,7 +44,7 @@ impl UserRange {
         self,
         access: Access,
         process: &mut Process,
-        pm: &mut PhysicalManager,
+        pm: &mut PageManager,
         machine: &mut impl Machine,
     ) -> Result<Option<(Piece, UserRange)>, Error> {
         if self.length == 0 {

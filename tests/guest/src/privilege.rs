@@ -7,7 +7,7 @@ use guest_kernel::Machine;
 use guest_kernel::context::Context;
 use guest_kernel::fcm::{Backing, Image};
 use guest_kernel::machine::SpaceId;
-use guest_kernel::pm::PhysicalManager;
+use guest_kernel::pm::PageManager;
 use guest_kernel::process::Process;
 use guest_kernel::region::Kind;
 use k42_lib::radix::Access;
@@ -32,7 +32,7 @@ const USER_AT: u64 = 0x1_0000;
 
 /// A hypercall from user mode: a program interrupt in the guest's kernel.
 pub fn hypercall_from_user(mut boot: Boot, _: Options) -> Verdict {
-    let mut pm = PhysicalManager::new(boot.domain.frames().iter().cloned());
+    let mut pm = PageManager::new(boot.domain.frames().iter().cloned());
     let machine = &mut boot.domain;
     let no_memory = |_| String::from("no memory");
     let space = SpaceId(1);

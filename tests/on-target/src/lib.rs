@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod describe;
+pub mod figures;
 mod machine;
 mod text;
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod figures;
 mod isolation;
 mod k42;
 mod linux;
@@ -22,7 +23,13 @@ fn test(
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
-    let tests =
-        [linux::tests(), k42::tests(), isolation::tests(), programs::tests(), demo::tests()];
+    let tests = [
+        linux::tests(),
+        k42::tests(),
+        isolation::tests(),
+        programs::tests(),
+        figures::tests(),
+        demo::tests(),
+    ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit();
 }

@@ -1,0 +1,63 @@
+//! Figures: instructions under `-icount`, as guests and the hypervisor report them.
+//!
+//! With `shift=0` an instruction takes one nanosecond of the emulated time, whatever else the host
+//! does, and the timebase counts them, 0.512 ticks each (docs/measuring.md).
+
+use crate::{KERNELS, Machine, Model, describe};
+
+/// One instruction is one nanosecond; what else is in the options makes runs repeatable.
+const COUNTED: [&str; 6] =
+    ["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"];
+
+/// What a K42 domain and a Linux domain measured side by side in one run.
+#[derive(Clone, Copy, Debug)]
+pub struct SideBySide {
+    /// Instructions of a `getppid` in the K42 domain.
+    pub k42: u64,
+    /// Instructions of a `getppid` of the same program under Linux.
+    pub linux: u64,
+    /// Instructions from the hypervisor's first to the K42 domain's first.
+    pub k42_start: u64,
+    /// The same to the Linux domain's, which is built after it.
+    pub linux_start: u64,
+}
+
+/// Instructions of a null hypercall from a K42 kernel, there and back.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn null_hypercall(model: Model) -> anyhow::Result<u64> {
+    let domains = vec![describe::bare("guest", "test=hcall")];
+    let description = describe::machine("figures-hypercall", model, domains);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    figure(&mut machine, "guest", "null-hypercall")
+}
+
+/// A K42 and a Linux domain with the same program, side by side in one machine.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn side_by_side(model: Model) -> anyhow::Result<SideBySide> {
+    let domains = vec![
+        describe::k42("k42", &["/bin/getppid"]),
+        describe::linux("linux", KERNELS[1], r#"quiet mitigations=off run="/bin/getppid""#),
+    ];
+    let description = describe::machine("figures-getppid", model, domains);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    Ok(SideBySide {
+        k42: figure(&mut machine, "k42", "getppid")?,
+        linux: figure(&mut machine, "linux", "getppid")?,
+        k42_start: instructions(machine.console("k42").started()?),
+        linux_start: instructions(machine.console("linux").started()?),
+    })
+}
+
+/// What the guest says it measured.
+fn figure(machine: &mut Machine, console: &str, name: &str) -> anyhow::Result<u64> {
+    let text = machine.console(console).expect(&format!(r"^BENCH {name} +(\d+) "))?;
+    Ok(text.parse()?)
+}
+
+fn instructions(ticks: u64) -> u64 {
+    ticks * 1000 / 512
+}

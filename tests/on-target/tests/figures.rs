@@ -1,0 +1,36 @@
+//! Counts of instructions stay within SPECIFICATION.md's budgets. A count is the same on every
+//! host: nothing here depends on how fast it is.
+
+use k42_audit::specification::budget;
+use k42_tests::{MODELS, Model, figures};
+use libtest_mimic::Trial;
+
+use crate::test;
+
+pub fn tests() -> Vec<Trial> {
+    let mut tests = Vec::new();
+    for model in MODELS {
+        let name = |what| format!("figures::{}::{what}", model.name());
+        tests.push(test(name("null_hypercall"), move || null_hypercall(model)));
+        tests.push(test(name("getppid"), move || getppid(model)));
+    }
+    tests
+}
+
+fn within(what: &str, count: u64, key: &str) -> anyhow::Result<()> {
+    let most = budget(key)?;
+    anyhow::ensure!(count > 0 && count <= most, "{what}: {count} instructions of {most}");
+    Ok(())
+}
+
+fn null_hypercall(model: Model) -> anyhow::Result<()> {
+    within("null hypercall", figures::null_hypercall(model)?, "null-hypercall")
+}
+
+fn getppid(model: Model) -> anyhow::Result<()> {
+    let pair = figures::side_by_side(model)?;
+    within("reflected getppid", pair.k42, "reflected-getppid")?;
+    within("start of a K42 domain", pair.k42_start, "start-k42-domain")?;
+    anyhow::ensure!(pair.k42 < pair.linux, "{} instructions, Linux {}", pair.k42, pair.linux);
+    Ok(())
+}
