@@ -168,12 +168,17 @@ impl<M: Machine> Hypervisor<M> {
     /// What a processor does while it has nothing to run. Returns the vCPU to run.
     pub fn idle(&self, processor: &mut Processor) -> VcpuId {
         loop {
-            self.poll_console(processor);
-            if let Some(vcpu) = self.choose(processor) {
+            if let Some(vcpu) = self.look_for_work(processor) {
                 return vcpu;
             }
             self.machine.wait();
         }
+    }
+
+    /// One look at consoles and queue; the vCPU to run, if there is one.
+    pub fn look_for_work(&self, processor: &mut Processor) -> Option<VcpuId> {
+        self.poll_console(processor);
+        self.choose(processor)
     }
 
     /// Takes a vCPU out of whatever queue it is in. The caller has set its state.

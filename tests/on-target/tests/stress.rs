@@ -1,0 +1,89 @@
+//! Long runs, for `make stress`: they are marked as ignored and take no part in `make test`.
+
+use k42_tests::{Ending, KERNELS, Machine, Model, describe};
+use libtest_mimic::Trial;
+
+use crate::test;
+
+pub fn tests() -> Vec<Trial> {
+    let tests = vec![
+        test("stress::a_million_random_hypercalls", a_million_random_hypercalls),
+        test("stress::four_linux_on_two_processors", four_linux_on_two_processors),
+        test("stress::sixty_domains", sixty_domains),
+    ];
+    tests.into_iter().map(|test| test.with_ignored_flag(true)).collect()
+}
+
+/// Ten guests with a seed each, all at once, beside a Linux that works.
+fn a_million_random_hypercalls() -> anyhow::Result<()> {
+    let mut linux = describe::linux("linux", KERNELS[1], "quiet");
+    linux.weight = 4096;
+    let mut domains = vec![linux];
+    let names: Vec<String> = (0..10).map(|n| format!("fuzz-{n}")).collect();
+    for (seed, name) in names.iter().enumerate() {
+        domains.push(describe::bare(name, &format!("test=fuzz seed={seed} calls=100000")));
+    }
+    let mut description = describe::machine("stress-fuzz", Model::Powernv9, domains);
+    description.processors = 2;
+    let mut machine = Machine::boot(&description)?;
+    for name in &names {
+        machine.console(name).expect(r"^fuzz 100000 calls, seed \d+, \d+ refused")?;
+        machine.console(name).ended()?;
+    }
+    let mut linux = machine.console("linux");
+    linux.expect("^linux:~# ")?;
+    linux.line("echo alive $((40 + 2))");
+    linux.expect("^alive 42$")?;
+    linux.line("poweroff");
+    linux.ends_with(&Ending::PowerOff)?;
+    machine.wait_end()
+}
+
+/// Old and new kernels, one and two vCPUs, all at work; their sums are right.
+fn four_linux_on_two_processors() -> anyhow::Result<()> {
+    let names = ["a", "b", "c", "d"];
+    let domains = names.iter().enumerate().map(|(n, name)| {
+        let mut domain = describe::linux(name, KERNELS[n % 2], "quiet");
+        domain.vcpus = 1 + (n as u32) / 2;
+        domain
+    });
+    let mut description =
+        describe::machine("stress-linux", Model::Powernv9, domains.collect());
+    description.processors = 2;
+    let mut machine = Machine::boot(&description)?;
+    let sum = "i=0; while [ $i -lt 20 ]; do sha256sum /data/bytes; i=$((i + 1)); done | sort -u | wc -l";
+    for name in names {
+        machine.console(name).expect("^linux:~# ")?;
+        machine.console(name).line(&format!("{sum}; sha256sum /data/bytes"));
+    }
+    let mut sums = Vec::new();
+    for name in names {
+        machine.console(name).expect("^1$")?;
+        sums.push(machine.console(name).expect("^[0-9a-f]{64}  /data/bytes$")?);
+    }
+    anyhow::ensure!(sums.iter().all(|sum| *sum == sums[0]), "{sums:?}");
+    for name in names {
+        machine.console(name).line("poweroff");
+        machine.console(name).ends_with(&Ending::PowerOff)?;
+    }
+    machine.wait_end()
+}
+
+/// As many domains as there are channels for, two of them broken.
+fn sixty_domains() -> anyhow::Result<()> {
+    let names: Vec<String> = (0..60).map(|n| format!("guest-{n}")).collect();
+    let mut domains: Vec<_> = names.iter().map(|name| describe::bare(name, "test=hello")).collect();
+    domains.push(describe::bare("jumper", "test=jump"));
+    domains.push(describe::bare("reader", "test=read"));
+    let mut description = describe::machine("stress-sixty", Model::Powernv9, domains);
+    description.processors = 2;
+    let mut machine = Machine::boot(&description)?;
+    for name in &names {
+        machine.console(name).expect("^ok hello$")?;
+        machine.console(name).ends_with(&Ending::Exit(0))?;
+    }
+    for name in ["jumper", "reader"] {
+        machine.console("hypervisor").expect(&format!(r"\({name}\): crashed: "))?;
+    }
+    machine.wait_end()
+}
