@@ -7,6 +7,7 @@
 
 use crate::frames::{FRAME_SIZE, Frames, Owner};
 use crate::machine::Machine;
+use core::ops::Range;
 use k42_lib::radix::{Access, LeafSize, MapError, TableMemory, TableSize, Tree, entry};
 use k42_lib::{GuestAddr, RealAddr};
 
@@ -133,18 +134,11 @@ impl GuestMemory {
         from: GuestAddr,
         into: &mut [u8],
     ) -> Result<(), NotMapped> {
-        let mut rest = into;
-        let mut at = from;
-        while !rest.is_empty() {
-            let (real, length) = self.piece(machine, at, rest.len())?;
-            let Some((part, tail)) = rest.split_at_mut_checked(length) else {
-                return Err(NotMapped(at));
-            };
-            machine.read(real, part);
-            rest = tail;
-            at = at.offset(length as u64);
-        }
-        Ok(())
+        self.pieces(machine, from, into.len(), |real, range| {
+            if let Some(part) = into.get_mut(range) {
+                machine.read(real, part);
+            }
+        })
     }
 
     /// Copies to the guest.
@@ -157,16 +151,29 @@ impl GuestMemory {
         to: GuestAddr,
         from: &[u8],
     ) -> Result<(), NotMapped> {
-        let mut rest = from;
-        let mut at = to;
-        while !rest.is_empty() {
-            let (real, length) = self.piece(machine, at, rest.len())?;
-            let Some((part, tail)) = rest.split_at_checked(length) else {
-                return Err(NotMapped(at));
-            };
-            machine.write(real, part);
-            rest = tail;
-            at = at.offset(length as u64);
+        self.pieces(machine, to, from.len(), |real, range| {
+            if let Some(part) = from.get(range) {
+                machine.write(real, part);
+            }
+        })
+    }
+
+    /// Calls `each` with the real storage of every piece of the `length` bytes at `start`, and
+    /// which of them it holds.
+    fn pieces<M: Machine>(
+        &self,
+        machine: &M,
+        start: GuestAddr,
+        length: usize,
+        mut each: impl FnMut(RealAddr, Range<usize>),
+    ) -> Result<(), NotMapped> {
+        let mut done: usize = 0;
+        while done < length {
+            let at = start.offset(done as u64);
+            let (real, count) = self.piece(machine, at, length.saturating_sub(done))?;
+            let end = done.saturating_add(count);
+            each(real, done..end);
+            done = end;
         }
         Ok(())
     }

@@ -159,8 +159,12 @@ impl<M: Machine> Hypervisor<M> {
             queue.pass = queue.pass.max(status.pass);
             processor.since = now;
             drop(queue);
-            processor.current =
-                Some(Current { vcpu, domain: status.domain, rights: status.rights });
+            let Status { domain, rights, .. } = *status;
+            processor.current = Some(Current { vcpu, domain, rights });
+            if core::mem::take(&mut status.fresh) {
+                drop(status);
+                self.announce(processor, domain);
+            }
             return Some(vcpu);
         }
     }

@@ -7,7 +7,7 @@ use crate::frames::Owner;
 use crate::machine::{Machine, Partition, ProcessorId, Start};
 use crate::memory::GuestMemory;
 use crate::vcpu::{State, Status, VcpuId};
-use crate::{Hypervisor, report};
+use crate::{Hypervisor, Processor};
 use arrayvec::{ArrayString, ArrayVec};
 use boot_archive::{Archive, DomainImage, Personality};
 use core::fmt;
@@ -108,16 +108,26 @@ impl<M: Machine> Hypervisor<M> {
             refusal_reported: false,
             ending: false,
         });
-        let processor = self.vcpu(boot).map_or(ProcessorId(0), |v| v.status.lock().home);
-        self.say(Event::Started {
-            number: image.number,
-            name: &report::line(name),
-            processor: processor.0,
-            mebibytes: image.memory_size >> 20,
-            ticks: self.machine.timebase().saturating_sub(self.entered.load(Ordering::Relaxed)),
-        });
+        if let Some(slot) = self.vcpu(boot) {
+            slot.status.lock().fresh = true;
+        }
         self.launch(boot);
         Ok(())
+    }
+
+    /// Says that a domain's first instruction comes next.
+    pub(crate) fn announce(&self, processor: &Processor, id: DomainId) {
+        let now = self.machine.timebase();
+        let Some((name, size)) = self.domain(id).as_ref().map(|d| (d.name, d.memory.size())) else {
+            return;
+        };
+        self.say(Event::Started {
+            number: id.number().into(),
+            name: &name,
+            processor: processor.id.0,
+            mebibytes: size >> 20,
+            ticks: now.saturating_sub(self.entered.load(Ordering::Relaxed)),
+        });
     }
 
     fn build_memory(

@@ -59,6 +59,8 @@ pub struct Status {
     pub weight: u32,
     /// Virtual time it has used: ticks divided by its weight.
     pub pass: u64,
+    /// Its domain has not run yet: its first turn is to be announced.
+    pub fresh: bool,
     /// An event came while it was not blocked: the next block returns at once.
     pub woken: bool,
     /// Its interrupt controller.
@@ -75,6 +77,7 @@ impl Status {
         home: ProcessorId(0),
         weight: 1,
         pass: 0,
+        fresh: false,
         woken: false,
         interrupts: Presentation::new(),
     };

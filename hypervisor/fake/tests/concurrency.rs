@@ -79,7 +79,7 @@ fn no_wake_up_is_lost() {
             done.store(true, Ordering::Relaxed);
         }
         // Wakes the other one, then sleeps until it is woken: no timer helps.
-        if step % 2 == 0 { [PROD, 1 - vcpu as u64, 0] } else { [CEDE, 0, 0] }
+        if step.is_multiple_of(2) { [PROD, 1 - vcpu as u64, 0] } else { [CEDE, 0, 0] }
     };
     let Board { hv, processors, .. } = &mut board;
     std::thread::scope(|scope| {

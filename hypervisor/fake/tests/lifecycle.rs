@@ -27,7 +27,10 @@ fn shut_down(board: &mut Board, processor: usize, domain: u16, command: u64, val
 fn a_domain_starts_with_its_image_and_zeroes() {
     let mut guest = Guest::new("one", Personality::Papr);
     guest.image = b"kernel".to_vec();
-    let board = Board::new(64, 1, &[guest]);
+    let mut board = Board::new(64, 1, &[guest]);
+    assert!(!board.said(0).contains("started"), "it has not run yet");
+    board.hv.machine.state().now = 77;
+    board.dispatch(0);
     let machine = &board.hv.machine;
     assert_eq!(machine.guest_byte(1, GuestAddr::new(0)), Some(b'k'));
     assert_eq!(machine.guest_byte(1, GuestAddr::new(5)), Some(b'l'));
@@ -38,7 +41,7 @@ fn a_domain_starts_with_its_image_and_zeroes() {
     let start = machine.state().started[&0];
     assert_eq!(start.argument, 0x1000);
     assert!(!start.little_endian, "PAPR's guests start big-endian");
-    assert!(board.said(0).contains("domain 1 (one): started on processor 0, 4 MiB"));
+    assert!(board.said(0).contains("domain 1 (one): started on processor 0, 4 MiB, 77 ticks"));
 }
 
 #[test]
@@ -111,7 +114,8 @@ fn an_access_outside_its_memory_ends_the_culprit_alone() {
 fn a_domain_that_does_not_fit_is_refused_and_costs_nothing() {
     let mut large = guests(2);
     large[0].mebibytes = 4096;
-    let board = Board::new(64, 1, &large);
+    let mut board = Board::new(64, 1, &large);
+    board.dispatch(0);
     assert!(
         board.said(0).contains("domain one is not started: needs 4096 MiB"),
         "{}",

@@ -9,6 +9,7 @@ mod isolation;
 mod k42;
 mod linux;
 mod programs;
+mod stress;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -30,6 +31,7 @@ fn main() {
         programs::tests(),
         figures::tests(),
         demo::tests(),
+        stress::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit();
 }

@@ -47,11 +47,11 @@ fn four_linux_on_two_processors() -> anyhow::Result<()> {
         domain.vcpus = 1 + (n as u32) / 2;
         domain
     });
-    let mut description =
-        describe::machine("stress-linux", Model::Powernv9, domains.collect());
+    let mut description = describe::machine("stress-linux", Model::Powernv9, domains.collect());
     description.processors = 2;
     let mut machine = Machine::boot(&description)?;
-    let sum = "i=0; while [ $i -lt 20 ]; do sha256sum /data/bytes; i=$((i + 1)); done | sort -u | wc -l";
+    let sum =
+        "i=0; while [ $i -lt 20 ]; do sha256sum /data/bytes; i=$((i + 1)); done | sort -u | wc -l";
     for name in names {
         machine.console(name).expect("^linux:~# ")?;
         machine.console(name).line(&format!("{sum}; sha256sum /data/bytes"));
