@@ -1,4 +1,4 @@
-//! The keyboard of an interactive session: Ctrl-] begins a command, all else is the domain's.
+//! The keyboard of a terminal: Ctrl-] begins a command, all else is the domain's.
 
 /// Ctrl-].
 pub const PREFIX: u8 = 0x1d;

@@ -3,23 +3,21 @@
 //! With `shift=0` an instruction takes one nanosecond of the emulated time, whatever else the host
 //! does, and the timebase counts them, 0.512 ticks each (docs/measuring.md).
 
+use k42::description::DomainDescription;
+
 use crate::{KERNELS, Machine, Model, describe};
 
 /// One instruction is one nanosecond; what else is in the options makes runs repeatable.
 const COUNTED: [&str; 6] =
     ["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"];
 
-/// What a K42 domain and a Linux domain measured side by side in one run.
+/// What a program measured in a K42 domain and in a Linux domain, side by side in one run.
 #[derive(Clone, Copy, Debug)]
 pub struct SideBySide {
     /// Instructions of a `getppid` in the K42 domain.
     pub k42: u64,
     /// Instructions of a `getppid` of the same program under Linux.
     pub linux: u64,
-    /// Instructions from the hypervisor's first to the K42 domain's first.
-    pub k42_start: u64,
-    /// The same to the Linux domain's, which is built after it.
-    pub linux_start: u64,
 }
 
 /// Instructions of a null hypercall from a K42 kernel, there and back.
@@ -47,9 +45,18 @@ pub fn side_by_side(model: Model) -> anyhow::Result<SideBySide> {
     Ok(SideBySide {
         k42: figure(&mut machine, "k42", "getppid")?,
         linux: figure(&mut machine, "linux", "getppid")?,
-        k42_start: instructions(machine.console("k42").started()?),
-        linux_start: instructions(machine.console("linux").started()?),
     })
+}
+
+/// Instructions from the hypervisor's first to a domain's first, alone in its machine.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn start(model: Model, domain: DomainDescription) -> anyhow::Result<u64> {
+    let name = domain.name.clone();
+    let description = describe::machine("figures-start", model, vec![domain]);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    Ok(instructions(machine.console(&name).started()?))
 }
 
 /// What the guest says it measured.

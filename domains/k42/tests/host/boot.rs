@@ -54,13 +54,13 @@ fn without_a_terminal_lines_have_names() {
     assert!(tree.log("two", "firmware").starts_with("firmware: hello"));
 }
 
-/// A session at a terminal (`script` makes one): keys, and what is on the screen at the end.
-fn session(tree: &Tree, file: &str, keys: &[(&str, &str)]) -> String {
+/// The tool at a terminal (`script` makes one): keys, and what is on the screen at the end.
+fn at_terminal(tree: &Tree, file: &str, keys: &[(&str, &str)]) -> String {
     let boot = tree.k42(&["boot", file]);
     let mut words = vec![boot.get_program().to_string_lossy().into_owned()];
     words.extend(boot.get_args().map(|word| word.to_string_lossy().into_owned()));
     let line = format!("{}; echo \"status $?\"; stty -a", words.join(" "));
-    // A session that waits in vain ends, too.
+    // A tool that waits in vain ends, too.
     let mut command = Command::new("timeout");
     command.args(["60", "script", "-q", "-e", "-c", &line, "/dev/null"]);
     command.current_dir(boot.get_current_dir().unwrap());
@@ -88,7 +88,7 @@ fn session(tree: &Tree, file: &str, keys: &[(&str, &str)]) -> String {
 #[test]
 fn at_a_terminal_consoles_are_switched() {
     let tree = tree();
-    let screen = session(
+    let screen = at_terminal(
         &tree,
         "two.toml",
         &[
@@ -111,7 +111,7 @@ fn at_a_terminal_consoles_are_switched() {
 #[test]
 fn when_all_domains_have_ended_so_has_the_tool() {
     let tree = tree();
-    let screen = session(
+    let screen = at_terminal(
         &tree,
         "two.toml",
         &[

@@ -1,24 +1,29 @@
 //! Prints the project's figures: instructions under `-icount`, and sizes. Not a test.
 #![forbid(unsafe_code)]
 
-use k42_tests::MODELS;
-use k42_tests::figures::{SideBySide, null_hypercall, side_by_side};
+use k42_tests::figures::{null_hypercall, side_by_side, start};
+use k42_tests::{KERNELS, MODELS, Model, describe};
 
 fn main() -> anyhow::Result<()> {
-    let hypercalls: Vec<u64> =
-        MODELS.into_iter().map(null_hypercall).collect::<anyhow::Result<_>>()?;
-    let pairs: Vec<SideBySide> =
-        MODELS.into_iter().map(side_by_side).collect::<anyhow::Result<_>>()?;
-    let column = |pick: fn(&SideBySide) -> u64| pairs.iter().map(pick).collect::<Vec<u64>>();
+    let hypercalls = on_both(null_hypercall)?;
+    let pairs = on_both(side_by_side)?;
+    let k42 = on_both(|model| start(model, describe::k42("k42", &["true"])))?;
+    let linux = on_both(|model| start(model, describe::linux("linux", KERNELS[1], "quiet")))?;
 
     println!("Instructions, counted by QEMU (-icount)\n");
     println!("{:<44}{:>12}{:>12}", "", "powernv9", "powernv10");
     row("null hypercall, K42 guest, round trip", &hypercalls);
-    row("getppid, reflected in a K42 domain", &column(|pair| pair.k42));
-    row("getppid, the same program under Linux", &column(|pair| pair.linux));
-    row("hypervisor entry to first instruction: K42", &column(|pair| pair.k42_start));
-    row("  the same, Linux 6.12 (512 MiB), after it", &column(|pair| pair.linux_start));
+    row("getppid, reflected in a K42 domain", &pairs.map(|pair| pair.k42));
+    row("getppid, the same program under Linux", &pairs.map(|pair| pair.linux));
+    row("entry to first instruction, K42, 64 MiB", &k42);
+    row("entry to first instruction, Linux, 512 MiB", &linux);
     sizes()
+}
+
+/// The figure on each machine.
+fn on_both<T>(measure: fn(Model) -> anyhow::Result<T>) -> anyhow::Result<[T; 2]> {
+    let [old, new] = MODELS;
+    Ok([measure(old)?, measure(new)?])
 }
 
 fn row(name: &str, figures: &[u64]) {
