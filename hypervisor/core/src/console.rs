@@ -42,8 +42,8 @@ pub struct Console {
     channels: [ChannelState; CHANNELS],
     /// The channel that a plain line last spoke for.
     speaking: Option<Channel>,
-    /// Bytes that came for a domain whose queue was full: the host broke the contract.
-    lost: u64,
+    /// Input has come for a domain whose queue was full.
+    overrun: bool,
 }
 
 impl Console {
@@ -60,7 +60,7 @@ impl Console {
             decoder: Decoder::new(),
             channels: [EMPTY; CHANNELS],
             speaking: None,
-            lost: 0,
+            overrun: false,
         }
     }
 
@@ -124,11 +124,16 @@ impl Console {
     }
 
     /// Takes what has arrived on the line, and calls `arrived` for each channel that got input.
-    pub fn poll(&mut self, machine: &impl Machine, mut arrived: impl FnMut(Channel)) {
+    /// Returns true when some was lost, the first time: the host sent more than a queue holds
+    /// ahead of its domain, which the host tool never does.
+    pub fn poll(&mut self, machine: &impl Machine, mut arrived: impl FnMut(Channel)) -> bool {
+        let before = self.overrun;
         let mut bytes = [0; 64];
         loop {
             let count = machine.console_read(&mut bytes);
-            let Some(got) = bytes.get(..count).filter(|got| !got.is_empty()) else { return };
+            let Some(got) = bytes.get(..count).filter(|got| !got.is_empty()) else {
+                return self.overrun && !before;
+            };
             let mut last = None;
             for byte in got {
                 let target = match self.decoder.push(*byte) {
@@ -141,9 +146,7 @@ impl Console {
                 let Some(state) = self.channels.get_mut(usize::from(target.0.number())) else {
                     continue;
                 };
-                if state.input.push_back(target.1).is_err() {
-                    self.lost = self.lost.saturating_add(1);
-                }
+                self.overrun |= state.input.push_back(target.1).is_err();
                 if last != Some(target.0) {
                     arrived(target.0);
                     last = Some(target.0);
@@ -175,11 +178,6 @@ impl Console {
         self.channels
             .get(usize::from(channel.number()))
             .is_some_and(|state| !state.input.is_empty())
-    }
-
-    /// Input bytes that found their queue full.
-    pub fn lost(&self) -> u64 {
-        self.lost
     }
 }
 

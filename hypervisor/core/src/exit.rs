@@ -75,12 +75,15 @@ impl<M: Machine> Hypervisor<M> {
             return;
         }
         let mut woken = heapless::Vec::<_, 64>::new();
-        {
+        let overrun = {
             let mut console = self.console.lock();
             console.flush_all(&self.machine);
             console.poll(&self.machine, |channel| {
                 let _ = woken.push(channel); // more than 64 at a poll: the next poll wakes them
-            });
+            })
+        };
+        if overrun {
+            self.note(format_args!("console input is lost: more was sent than its domain takes"));
         }
         // The line holds a few bytes at a time: where some were, more are to come soon.
         processor.listening = !woken.is_empty();

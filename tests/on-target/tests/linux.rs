@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
     }
     tests.push(test("linux::two_at_once", two_at_once));
     tests.push(test("linux::two_vcpus", two_vcpus));
+    tests.push(test("processors::two_run_at_once", two_processors));
     tests
 }
 
@@ -72,4 +73,23 @@ fn two_vcpus() -> anyhow::Result<()> {
     linux.line("poweroff");
     linux.ends_with(&Ending::PowerOff)?;
     machine.wait_end()
+}
+
+/// Two guests that never sleep, on a processor each.
+fn two_processors() -> anyhow::Result<()> {
+    let names = ["first", "second"];
+    let domains = names.iter().map(|name| describe::bare(name, "test=count")).collect();
+    let mut description = describe::machine("two-processors", Model::Powernv9, domains);
+    description.processors = 2;
+    let mut machine = Machine::boot(&description)?;
+    machine.console("hypervisor").expect("^hypervisor: 2 processors, ")?;
+    for name in names {
+        machine.console(name).expect("^count 3$")?;
+    }
+    let said = machine.console("hypervisor").said().to_owned();
+    for (number, name) in names.iter().enumerate() {
+        let line = format!("({name}): started on processor {number},");
+        anyhow::ensure!(said.contains(&line), "no {line:?} in {said}");
+    }
+    Ok(())
 }
