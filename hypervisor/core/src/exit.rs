@@ -33,8 +33,25 @@ impl<M: Machine> Hypervisor<M> {
     /// those that it resumes with.
     pub fn exit(&self, processor: &mut Processor, vector: u16, frame: &mut Frame) -> Next {
         let Some(current) = processor.current else { return Next::Idle };
+        if vector == vector::SYSTEM_CALL {
+            self.system_call(processor, current, frame);
+        } else {
+            self.interrupted(processor, current, vector, frame);
+        }
+        self.leave(processor, frame)
+    }
+
+    /// Every exit but a system call. Out of line, so that a hypercall does not save the registers
+    /// this needs.
+    #[inline(never)]
+    fn interrupted(
+        &self,
+        processor: &mut Processor,
+        current: Current,
+        vector: u16,
+        frame: &mut Frame,
+    ) {
         match vector {
-            vector::SYSTEM_CALL => self.system_call(processor, current, frame),
             vector::HYPERVISOR_DECREMENTER => self.tick(processor),
             // A kick, or the guest has enabled interrupts while one waits: see below.
             vector::HYPERVISOR_DOORBELL | vector::HYPERVISOR_VIRTUALIZATION => {}
@@ -50,7 +67,6 @@ impl<M: Machine> Hypervisor<M> {
                 self.crash(processor, current.domain, text);
             }
         }
-        self.leave(processor, frame)
     }
 
     fn system_call(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
@@ -117,8 +133,18 @@ impl<M: Machine> Hypervisor<M> {
         self.crash(processor, current.domain, text);
     }
 
-    /// What every exit ends with: the domain's end, an interrupt that waits, another vCPU's turn.
+    /// What every exit ends with: the guest goes on, unless something is to be seen to.
     fn leave(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
+        let slot = processor.vcpu().and_then(|v| self.vcpu(v));
+        if slot.is_some_and(|slot| !slot.wants_attention()) && !processor.reschedule {
+            return Next::Resume;
+        }
+        self.see_to_it(processor, frame)
+    }
+
+    /// The domain's end, an interrupt that waits, another vCPU's turn.
+    #[inline(never)]
+    fn see_to_it(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
         let slot = processor.vcpu().and_then(|v| self.vcpu(v));
         if slot.is_some_and(Vcpu::wants_attention) {
             self.attend(processor, frame);

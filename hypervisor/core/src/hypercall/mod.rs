@@ -60,6 +60,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Reports the first hypercall of a domain that was refused.
+    #[inline(never)]
     fn refused(&self, caller: &Caller<'_>, name: &str, why: impl fmt::Display) {
         let id = caller.current.domain;
         let who = {

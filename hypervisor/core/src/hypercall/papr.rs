@@ -21,6 +21,7 @@ const NEW_RADIX_TABLE: u64 = 0x1d;
 const LARGEST_TABLE: u64 = 12;
 
 impl<M: Machine> Hypervisor<M> {
+    #[inline(never)]
     pub(super) fn papr_call(&self, caller: &mut Caller<'_>, call: PaprCall) -> i64 {
         match call {
             PaprCall::GetTermChar { unit } => self.get_characters(caller, unit),

@@ -24,7 +24,10 @@ const CHUNK: usize = 128;
 /// The most bytes one console call moves, so that a call is short.
 const MOST: u64 = 4096;
 
+// What takes more than a few instructions is out of line: a short call shall not save the registers
+// that a long one needs.
 impl<M: Machine> Hypervisor<M> {
+    #[inline]
     pub(super) fn xen_call(&self, caller: &mut Caller<'_>, call: XenCall) -> i64 {
         match call {
             XenCall::XenVersion { command, argument: _ } => match u32::try_from(command) {
@@ -53,12 +56,14 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Blocks until an event, console input or the decrementer.
+    #[inline(never)]
     fn block_for_event(&self, caller: &mut Caller<'_>) {
         if !self.console.lock().has_input(caller.current.domain.channel()) {
             self.block(caller.processor, self.machine.guest_deadline());
         }
     }
 
+    #[inline(never)]
     fn console_write(&self, caller: &Caller<'_>, count: u64, buffer: GuestAddr) -> i64 {
         let channel = caller.current.domain.channel();
         let count = count.min(MOST);
@@ -77,6 +82,7 @@ impl<M: Machine> Hypervisor<M> {
         done.cast_signed()
     }
 
+    #[inline(never)]
     fn console_read(&self, caller: &Caller<'_>, count: u64, buffer: GuestAddr) -> i64 {
         let channel = caller.current.domain.channel();
         let mut chunk = [0; CHUNK];
@@ -96,6 +102,7 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
+    #[inline(never)]
     fn shutdown(&self, caller: &mut Caller<'_>, argument: GuestAddr) -> i64 {
         let Some(reason) = self.u32_argument(caller, argument) else { return BAD_ADDRESS };
         let id = caller.current.domain;
@@ -116,6 +123,7 @@ impl<M: Machine> Hypervisor<M> {
         0
     }
 
+    #[inline(never)]
     fn latch_code(&self, caller: &Caller<'_>, argument: GuestAddr) -> i64 {
         let Some(code) = self.u32_argument(caller, argument) else { return BAD_ADDRESS };
         if let Some(domain) = self.domain(caller.current.domain).as_mut() {
