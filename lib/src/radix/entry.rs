@@ -32,7 +32,9 @@ const NEXT_SIZE: u64 = 0x1f;
 /// How much storage one leaf maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeafSize {
-    /// 64 KiB, a leaf of the last level.
+    /// 4 KiB, a leaf of the last level, in a table of 512.
+    Kib4,
+    /// 64 KiB, a leaf of the last level, in a table of 32.
     Kib64,
     /// 2 MiB, a leaf of the third level.
     Mib2,
@@ -44,6 +46,7 @@ impl LeafSize {
     /// The size in bytes.
     pub const fn bytes(self) -> u64 {
         match self {
+            LeafSize::Kib4 => 1 << 12,
             LeafSize::Kib64 => 1 << 16,
             LeafSize::Mib2 => 1 << 21,
             LeafSize::Gib1 => 1 << 30,
@@ -56,9 +59,9 @@ impl LeafSize {
 pub enum TableSize {
     /// The root: 2^13 entries, 64 KiB.
     Root,
-    /// The second and third level: 2^9 entries, 4 KiB.
+    /// The second and third level, and the last of 4 KiB leaves: 2^9 entries, 4 KiB.
     Middle,
-    /// The last level: 2^5 entries, 256 bytes.
+    /// The last level of 64 KiB leaves: 2^5 entries, 256 bytes.
     Last,
 }
 

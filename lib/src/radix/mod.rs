@@ -2,8 +2,8 @@
 //!
 //! One kind of tree serves everybody: partition-scoped trees of the hypervisor (guest real to
 //! real) and process-scoped trees of a kernel (effective to guest real). [`entry`] has the
-//! formats, [`tree`] the walks. An address has 52 bits, in levels of 13, 9, 9 and 5 bits: 1 GiB,
-//! 2 MiB and 64 KiB leaves.
+//! formats, [`tree`] the walks. An address has 52 bits, in levels of 13, 9, 9 and, last,
+//! 5 or 9 bits: leaves of 1 GiB, 2 MiB, 64 KiB or 4 KiB.
 
 pub mod entry;
 pub mod tree;

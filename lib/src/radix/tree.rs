@@ -44,13 +44,25 @@ pub struct Tree {
     root: u64,
 }
 
-/// The table an address leads through at each level, with the leaf an entry there would be.
-const LEVELS: [(TableSize, u32, Option<LeafSize>); 4] = [
+/// A level of the tree: its tables, the lowest bit of an address that indexes them, and the leaf an
+/// entry there would be.
+type Level = (TableSize, u32, Option<LeafSize>);
+
+/// The levels above the last.
+const UPPER: [Level; 3] = [
     (TableSize::Root, 39, None),
     (TableSize::Middle, 30, Some(LeafSize::Gib1)),
     (TableSize::Middle, 21, Some(LeafSize::Mib2)),
-    (TableSize::Last, 16, Some(LeafSize::Kib64)),
 ];
+/// The last level, of either kind: an entry of the third level says which.
+const LAST: Level = (TableSize::Last, 16, Some(LeafSize::Kib64));
+const LAST_OF_4K: Level = (TableSize::Middle, 12, Some(LeafSize::Kib4));
+
+/// The levels on the way to a leaf of this size.
+fn way(size: LeafSize) -> [Level; 4] {
+    let [first, second, third] = UPPER;
+    [first, second, third, if size == LeafSize::Kib4 { LAST_OF_4K } else { LAST }]
+}
 
 /// Where the walk for an address ended.
 struct Place {
@@ -97,21 +109,23 @@ impl Tree {
             return Err(MapError::BadAddress);
         }
         let mut table = self.root;
-        for (level, (table_size, shift, leaf)) in LEVELS.iter().enumerate() {
-            let at = entry_address(table, *table_size, *shift, address);
+        let levels = way(size);
+        for (level, (table_size, shift, leaf)) in levels.into_iter().enumerate() {
+            let at = entry_address(table, table_size, shift, address);
             let entry = Entry::decode(memory.load(at));
-            if *leaf == Some(size) {
+            if leaf == Some(size) {
                 if entry != Entry::Invalid {
                     return Err(MapError::Occupied);
                 }
                 memory.store(at, Entry::Leaf { base: to, access }.encode());
                 return Ok(());
             }
+            let Some((next, _, _)) = levels.get(level + 1) else { break };
             table = match entry {
-                Entry::Table { base, .. } => base,
-                Entry::Leaf { .. } => return Err(MapError::Occupied),
+                Entry::Table { base, index_bits } if index_bits == next.index_bits() => base,
+                // A leaf, or a table for leaves of another size.
+                Entry::Table { .. } | Entry::Leaf { .. } => return Err(MapError::Occupied),
                 Entry::Invalid => {
-                    let Some((next, _, _)) = LEVELS.get(level + 1) else { break };
                     let base = memory.allocate(*next).ok_or(MapError::NoMemory)?;
                     memory.store(at, Entry::Table { base, index_bits: next.index_bits() }.encode());
                     base
@@ -157,11 +171,18 @@ impl Tree {
         if address >> ADDRESS_BITS != 0 {
             return None;
         }
+        let mut levels = way(LeafSize::Kib64);
         let mut table = self.root;
-        for (table_size, shift, size) in LEVELS {
+        for level in 0..levels.len() {
+            let (table_size, shift, size) = *levels.get(level)?;
             let entry_at = entry_address(table, table_size, shift, address);
             match Entry::decode(memory.load(entry_at)) {
-                Entry::Table { base, .. } => table = base,
+                Entry::Table { base, index_bits } => {
+                    table = base;
+                    if level == 2 && index_bits == LAST_OF_4K.0.index_bits() {
+                        levels = way(LeafSize::Kib4);
+                    }
+                }
                 entry => return Some(Place { entry_at, entry, size }),
             }
         }
@@ -209,7 +230,12 @@ mod tests {
     }
 
     fn leaf_size() -> impl Strategy<Value = LeafSize> {
-        prop_oneof![Just(LeafSize::Kib64), Just(LeafSize::Mib2), Just(LeafSize::Gib1)]
+        prop_oneof![
+            Just(LeafSize::Kib4),
+            Just(LeafSize::Kib64),
+            Just(LeafSize::Mib2),
+            Just(LeafSize::Gib1)
+        ]
     }
 
     proptest! {
@@ -220,6 +246,7 @@ mod tests {
             let mut memory = memory(10_000);
             let tree = Tree::new(&mut memory).unwrap();
             let mut model: Vec<(u64, LeafSize, u64)> = Vec::new();
+            let mut ever: Vec<(u64, LeafSize)> = Vec::new();
             let rw = Access::READ | Access::WRITE;
             for (n, (address, size, remove)) in steps.into_iter().enumerate() {
                 if remove {
@@ -234,9 +261,16 @@ mod tests {
                     let to = (n as u64 + 1) << 30;
                     let free = model.iter().all(|(a, s, _)| a + s.bytes() <= address || address + size.bytes() <= *a);
                     match tree.map(&mut memory, address, to, size, rw) {
-                        Ok(()) => { prop_assert!(free); model.push((address, size, to)); }
-                        // Large leaves never replace a table, even an empty one.
-                        Err(MapError::Occupied) => prop_assert!(!free || size != LeafSize::Kib64),
+                        Ok(()) => { prop_assert!(free); model.push((address, size, to)); ever.push((address, size)); }
+                        // A leaf never replaces a table, even an empty one, and a table of the last
+                        // level has leaves of one size: only what was there before explains it.
+                        Err(MapError::Occupied) => {
+                            let table = size.bytes().max(LeafSize::Mib2.bytes());
+                            let before = |(a, s): &(u64, LeafSize)| {
+                                *s != size && a / table == address / table
+                            };
+                            prop_assert!(!free || ever.iter().any(before));
+                        }
                         Err(other) => prop_assert!(false, "{:?}", other),
                     }
                 }
