@@ -11,6 +11,8 @@ bitflags::bitflags! {
         const CONSOLE = 1 << 1;
         /// Its own translation and interrupt mode: process table, interrupt endianness.
         const TRANSLATION = 1 << 2;
+        /// Event channels with other domains.
+        const EVENTS = 1 << 4;
         /// PAPR's interrupt presentation and firmware (RTAS), for Linux.
         const PLATFORM = 1 << 3;
     }
@@ -18,7 +20,8 @@ bitflags::bitflags! {
 
 impl Rights {
     /// What a domain of Xen's personality starts with.
-    pub const XEN: Rights = Rights::BASIC.union(Rights::CONSOLE).union(Rights::TRANSLATION);
+    pub const XEN: Rights =
+        Rights::BASIC.union(Rights::CONSOLE).union(Rights::TRANSLATION).union(Rights::EVENTS);
     /// What a domain of PAPR's personality starts with.
     pub const PAPR: Rights =
         Rights::BASIC.union(Rights::CONSOLE).union(Rights::TRANSLATION).union(Rights::PLATFORM);

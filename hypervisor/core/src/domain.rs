@@ -1,10 +1,12 @@
 //! Domains: partitions with their own memory, vCPUs and rights.
 
 use crate::console::NAME;
+use crate::events::Ports;
 use crate::memory::GuestMemory;
 use crate::vcpu::VcpuId;
 use arrayvec::{ArrayString, ArrayVec};
 use hv_abi::Rights;
+use k42_lib::RealAddr;
 use k42_wire::Channel;
 
 /// The most domains at a time: each has a console channel.
@@ -47,6 +49,10 @@ pub struct Domain {
     pub memory: GuestMemory,
     /// Its vCPUs, in the order of their numbers.
     pub vcpus: ArrayVec<VcpuId, MAX_DOMAIN_VCPUS>,
+    /// Its event channels.
+    pub ports: Ports,
+    /// The page it shares with the hypervisor (`shared_info`), if its personality has one.
+    pub shared: Option<RealAddr>,
     /// It takes interrupts little-endian: vCPUs started later do so too.
     pub little_endian_interrupts: bool,
     /// The code it latched for its shutdown (SCHEDOP_shutdown_code).

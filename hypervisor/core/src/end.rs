@@ -29,6 +29,7 @@ impl<M: Machine> Hypervisor<M> {
             self.say(Event::Ended { number: id.number().into(), name: &name, how });
             domain.vcpus.clone()
         };
+        self.event_close_all(id);
         for vcpu in vcpus {
             let Some(slot) = self.vcpu(vcpu) else { continue };
             let mut status = slot.status.lock();

@@ -167,8 +167,14 @@ impl<M: Machine> Hypervisor<M> {
             return self.leave_domain(processor, current);
         }
         let Some(slot) = self.vcpu(current.vcpu) else { return };
-        let pending = slot.status.lock().interrupts.pending();
+        let (pending, upcall) = {
+            let mut status = slot.status.lock();
+            (status.interrupts.pending(), core::mem::take(&mut status.upcall))
+        };
         slot.set_attention(pending);
+        if upcall {
+            self.machine.ring();
+        }
         if !pending {
         } else if frame.msr & msr::EE != 0 {
             self.interrupt(frame, vector::EXTERNAL, frame.nip, 0);

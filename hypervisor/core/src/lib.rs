@@ -20,6 +20,7 @@
 pub mod console;
 pub mod domain;
 mod end;
+pub mod events;
 mod exit;
 pub mod frames;
 pub mod hypercall;

@@ -89,6 +89,11 @@ pub trait Machine: Sync {
     /// Stores a table entry, in order with the stores before it.
     fn store_entry(&self, at: RealAddr, entry: u64);
 
+    /// Sets bits of an aligned little-endian doubleword that guests change too; what it was.
+    fn fetch_or(&self, at: RealAddr, bits: u64) -> u64;
+    /// Clears the bits of it that `bits` has not; what it was.
+    fn fetch_and(&self, at: RealAddr, bits: u64) -> u64;
+
     /// Sets a partition's two doublewords of the partition table.
     fn set_partition(&self, partition: Partition, entry: [u64; 2]);
     /// Drops every translation of the partition from every processor.
@@ -109,6 +114,9 @@ pub trait Machine: Sync {
     fn fault(&self, vector: u16) -> Fault;
     /// Makes the guest exit as soon as it enables interrupts.
     fn request_window(&self);
+
+    /// Rings the doorbell of the vCPU now on this processor: it interrupts when enabled.
+    fn ring(&self);
 
     /// This processor's guest exits at this timebase.
     fn set_alarm(&self, at: u64);

@@ -27,6 +27,7 @@ pub struct GuestMemory {
     tree: Tree,
     owner: Owner,
     size: u64,
+    spare: Spare,
 }
 
 /// The rest of the frame that tables were last cut from.
@@ -105,7 +106,7 @@ impl GuestMemory {
                 .map_err(|_| OutOfMemory)?;
             at = at.checked_add(PIECE).ok_or(OutOfMemory)?;
         }
-        Ok(GuestMemory { tree, owner, size })
+        Ok(GuestMemory { tree, owner, size, spare })
     }
 
     /// Bytes of memory, from guest real address 0.
@@ -116,6 +117,23 @@ impl GuestMemory {
     /// The owner its frames carry.
     pub fn owner(&self) -> Owner {
         self.owner
+    }
+
+    /// Maps a page of 4 KiB that is the hypervisor's and not the guest's memory, for loads and
+    /// stores. Nothing was there, so no translation has to be forgotten.
+    ///
+    /// # Errors
+    /// Something is there already, the address cannot be mapped, or there is no memory for a table.
+    pub fn map_page<M: Machine>(
+        &mut self,
+        machine: &M,
+        frames: &mut Frames,
+        at: GuestAddr,
+        to: RealAddr,
+    ) -> Result<(), MapError> {
+        let mut tables = Tables { machine, frames, owner: self.owner, spare: &mut self.spare };
+        let access = Access::READ | Access::WRITE;
+        self.tree.map(&mut tables, at.value(), to.value(), LeafSize::Kib4, access)
     }
 
     /// The first doubleword of the partition table entry for this memory.

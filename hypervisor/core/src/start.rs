@@ -3,6 +3,7 @@
 
 use crate::console::Style;
 use crate::domain::{Domain, DomainId};
+use crate::events::Ports;
 use crate::frames::Owner;
 use crate::machine::{Machine, Partition, ProcessorId, Start};
 use crate::memory::GuestMemory;
@@ -81,6 +82,14 @@ impl<M: Machine> Hypervisor<M> {
             Personality::Papr => Rights::PAPR,
             Personality::Xen => Rights::XEN,
         };
+        let shared = match image.personality {
+            Personality::Papr => None,
+            Personality::Xen => {
+                let frame =
+                    self.frames.lock().allocate(&self.machine, 1, Owner::domain(id.number()));
+                Some(frame.ok_or(StartError::Memory(crate::frames::FRAME_SIZE, 0))?)
+            }
+        };
         let name = ArrayString::from(image.name).unwrap_or_default();
         let vcpus = self.take_vcpus(id, image, rights)?;
         let boot = vcpus.first().copied().ok_or(StartError::Vcpus(image.vcpus))?;
@@ -103,6 +112,8 @@ impl<M: Machine> Hypervisor<M> {
             rights,
             memory,
             vcpus,
+            ports: Ports::new(),
+            shared,
             little_endian_interrupts: image.little_endian,
             shutdown_code: None,
             refusal_reported: false,

@@ -61,6 +61,8 @@ pub struct Status {
     pub pass: u64,
     /// Its domain has not run yet: its first turn is to be announced.
     pub fresh: bool,
+    /// An event is to be announced to it by a doorbell.
+    pub upcall: bool,
     /// An event came while it was not blocked: the next block returns at once.
     pub woken: bool,
     /// Its interrupt controller.
@@ -78,6 +80,7 @@ impl Status {
         weight: 1,
         pass: 0,
         fresh: false,
+        upcall: false,
         woken: false,
         interrupts: Presentation::new(),
     };

@@ -3,7 +3,8 @@
 use crate::Fake;
 use boot_archive::write::{Blob, Domain};
 use boot_archive::{Archive, Console, Personality};
-use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId};
+use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId};
+use k42_lib::GuestAddr;
 
 /// A domain of a test.
 #[derive(Clone, Debug)]
@@ -75,6 +76,20 @@ impl Board {
         }
         self.exit(n, k42_lib::vector::SYSTEM_CALL, &mut frame);
         frame.gpr[3].cast_signed()
+    }
+
+    /// Writes to a domain's memory, as its guest would.
+    pub fn poke(&self, domain: u16, at: u64, bytes: &[u8]) {
+        let real = self.hv.machine.guest_translate(domain, GuestAddr::new(at)).expect("its memory");
+        self.hv.machine.write(real, bytes);
+    }
+
+    /// Reads a little-endian word of a domain's memory, as its guest would.
+    pub fn peek(&self, domain: u16, at: u64) -> u64 {
+        let real = self.hv.machine.guest_translate(domain, GuestAddr::new(at)).expect("its memory");
+        let mut bytes = [0; 8];
+        self.hv.machine.read(real, &mut bytes);
+        u64::from_le_bytes(bytes)
     }
 
     /// What the hypervisor said on its own channel, and each domain on its.

@@ -50,6 +50,8 @@ pub struct State {
     pub kicked: BTreeSet<u32>,
     /// A window exit was asked for.
     pub window: bool,
+    /// The doorbell was rung.
+    pub rung: bool,
     /// The interrupted state that was set last.
     pub interrupted: Option<(u64, u64)>,
     /// Interrupts arrive little-endian.
@@ -99,6 +101,20 @@ impl Fake {
             }
         };
         Some(RealAddr::new(real + at.offset_in(FRAME_SIZE)))
+    }
+
+    /// Changes a doubleword under one lock; what it was.
+    fn update(&self, at: RealAddr, change: impl FnOnce(u64) -> u64) -> u64 {
+        assert!(at.is_aligned(8) && at.value() + 8 <= self.size, "no doubleword at {at}");
+        let mut state = self.state();
+        let frame = state.storage.entry(at.value() / FRAME_SIZE);
+        let frame = frame.or_insert_with(|| vec![0; FRAME_SIZE as usize]);
+        let offset = (at.value() % FRAME_SIZE) as usize;
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&frame[offset..offset + 8]);
+        let before = u64::from_le_bytes(bytes);
+        frame[offset..offset + 8].copy_from_slice(&change(before).to_le_bytes());
+        before
     }
 
     /// Reads a byte as a guest would; `None` for a partition-scoped fault.
@@ -182,6 +198,14 @@ impl Machine for Fake {
         self.write(at, &entry.to_be_bytes());
     }
 
+    fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
+        self.update(at, |before| before | bits)
+    }
+
+    fn fetch_and(&self, at: RealAddr, bits: u64) -> u64 {
+        self.update(at, |before| before & bits)
+    }
+
     fn set_partition(&self, partition: Partition, entry: [u64; 2]) {
         self.state().partitions.insert(partition.0, entry);
     }
@@ -216,6 +240,10 @@ impl Machine for Fake {
 
     fn request_window(&self) {
         self.state().window = true;
+    }
+
+    fn ring(&self) {
+        self.state().rung = true;
     }
 
     fn set_alarm(&self, at: u64) {

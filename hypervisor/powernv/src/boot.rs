@@ -212,7 +212,7 @@ fn run(number: ProcessorId) -> ! {
     // SAFETY: the seat is this processor's, and this is its first use.
     let cpu = unsafe { &mut *seat.cpu.get() }.insert(Cpu::new(Processor::new(number), stack, toc));
     // SAFETY: as above.
-    let context = unsafe { &mut *seat.context.get() }.insert(Context::new(cpu, stack, toc));
+    let context = unsafe { &mut *seat.context.get() }.insert(Context::boot(cpu));
     let switch = &raw const switch_offset;
     // SAFETY: `switch.S` defines the word.
     let switch = unsafe { switch.read() };

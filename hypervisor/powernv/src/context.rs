@@ -34,9 +34,9 @@ pub(crate) struct Context {
     /// This processor's stack, TOC and entry points into Rust, while the vCPU is on it.
     stack: u64,
     toc: u64,
-    exit: unsafe extern "C" fn(*mut Context, u64) -> *mut Context,
-    switch: unsafe extern "C" fn(*mut Context) -> *mut Context,
-    fatal: unsafe extern "C" fn(*mut Context, u64, u64, u64, u64) -> !,
+    exit: Option<unsafe extern "C" fn(*mut Context, u64) -> *mut Context>,
+    switch: Option<unsafe extern "C" fn(*mut Context) -> *mut Context>,
+    fatal: Option<unsafe extern "C" fn(*mut Context, u64, u64, u64, u64) -> !>,
     cpu: *mut Cpu,
     partitioned: Partitioned,
     special: [u64; spr::SWITCHED],
@@ -79,32 +79,55 @@ impl Cpu {
 /// Nobody's: no processor has this slot's registers.
 const NOBODY: u32 = u32::MAX;
 
-/// A place for a vCPU's registers.
+/// The registers of a vCPU. They are apart from [`Slot`] so that the image holds no zeroes for them.
+struct Registers(UnsafeCell<Context>);
+
+// SAFETY: touched only by the processor that the slot's `holder` names (see `take`).
+unsafe impl Sync for Registers {}
+
+static REGISTERS: [Registers; MAX_VCPUS] =
+    [const { Registers(UnsafeCell::new(Context::empty())) }; MAX_VCPUS];
+
+/// Whose a vCPU's registers are, and how it starts.
 struct Slot {
-    context: UnsafeCell<Context>,
     /// The processor that may touch `context`.
     holder: AtomicU32,
     /// How the vCPU starts, when it next gets a processor.
     start: Mutex<Option<Start>>,
 }
 
-// SAFETY: `context` is touched only by the processor that `holder` names (see `take`).
-unsafe impl Sync for Slot {}
-
 impl Context {
-    pub(crate) const fn new(cpu: *mut Cpu, stack: u64, toc: u64) -> Context {
+    /// All zero.
+    const fn empty() -> Context {
         Context {
             frame: Frame { gpr: [0; 32], nip: 0, msr: 0, link: 0, counter: 0, xer: 0, cr: 0 },
-            stack,
-            toc,
-            exit: powernv_exit,
-            switch: powernv_switch,
-            fatal: powernv_fatal,
-            cpu,
+            stack: 0,
+            toc: 0,
+            exit: None,
+            switch: None,
+            fatal: None,
+            cpu: core::ptr::null_mut(),
             partitioned: Partitioned { lpid: 0, pid: 0, lpcr: 0, deadline: 0 },
             special: [0; spr::SWITCHED],
             vectors: Vectors([0; 1056]),
         }
+    }
+
+    /// A processor's boot context: what it has before its first vCPU.
+    pub(crate) fn boot(cpu: &mut Cpu) -> Context {
+        let mut context = Context::empty();
+        context.seat(cpu);
+        context
+    }
+
+    /// Tells `switch.S` where to go on: on this processor's stack, in our own code.
+    fn seat(&mut self, cpu: &mut Cpu) {
+        self.stack = cpu.stack;
+        self.toc = cpu.toc;
+        self.exit = Some(powernv_exit);
+        self.switch = Some(powernv_switch);
+        self.fatal = Some(powernv_fatal);
+        self.cpu = cpu;
     }
 
     /// The registers of a vCPU at its start.
@@ -131,13 +154,8 @@ impl Context {
 const GUEST_LPCR: u64 =
     lpcr::HR | lpcr::UPRT | lpcr::GTSE | lpcr::LPES0 | lpcr::HVICE | lpcr::HDICE | lpcr::STOP_ENDS;
 
-static SLOTS: [Slot; MAX_VCPUS] = [const {
-    Slot {
-        context: UnsafeCell::new(Context::new(core::ptr::null_mut(), 0, 0)),
-        holder: AtomicU32::new(NOBODY),
-        start: Mutex::new(None),
-    }
-}; MAX_VCPUS];
+static SLOTS: [Slot; MAX_VCPUS] =
+    [const { Slot { holder: AtomicU32::new(NOBODY), start: Mutex::new(None) } }; MAX_VCPUS];
 
 /// The hypervisor, on this machine.
 pub(crate) static HYPERVISOR: Hypervisor<PowerNv> = Hypervisor::new(PowerNv);
@@ -157,7 +175,7 @@ fn take(vcpu: VcpuId, pir: u32) -> *mut Context {
             "processor {pir} was to run vCPU {vcpu:?}, whose registers processor {holder} has"
         )),
     }
-    slot.context.get()
+    REGISTERS[vcpu.index()].0.get()
 }
 
 unsafe extern "C" {
@@ -170,13 +188,13 @@ fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
     let pir = spr::read::<{ spr::PIR }>() as u32;
     let start = SLOTS[vcpu.index()].start.lock().take();
     if cpu.resident == Some(vcpu) && start.is_none() {
-        return SLOTS[vcpu.index()].context.get();
+        return REGISTERS[vcpu.index()].0.get();
     }
     spr::with_vectors(|| {
         if let Some(old) = cpu.resident.take() {
             let slot = &SLOTS[old.index()];
             // SAFETY: this processor holds the slot: it made the vCPU resident.
-            let context = unsafe { &mut *slot.context.get() };
+            let context = unsafe { &mut *REGISTERS[old.index()].0.get() };
             spr::save(&mut context.special);
             context.partitioned.pid = spr::read::<{ spr::PIDR }>();
             context.partitioned.lpcr = spr::read::<{ spr::LPCR }>();
@@ -191,9 +209,7 @@ fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
         if let Some(start) = &start {
             context.start(start);
         }
-        context.stack = cpu.stack;
-        context.toc = cpu.toc;
-        context.cpu = cpu;
+        context.seat(cpu);
         spr::write::<{ spr::LPIDR }>(context.partitioned.lpid);
         spr::write::<{ spr::LPCR }>(context.partitioned.lpcr);
         spr::write::<{ spr::PIDR }>(context.partitioned.pid);

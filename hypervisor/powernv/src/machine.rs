@@ -80,6 +80,14 @@ impl Machine for PowerNv {
         storage::store_entry(at, entry);
     }
 
+    fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
+        storage::shared_word(at).fetch_or(bits, Ordering::AcqRel)
+    }
+
+    fn fetch_and(&self, at: RealAddr, bits: u64) -> u64 {
+        storage::shared_word(at).fetch_and(bits, Ordering::AcqRel)
+    }
+
     fn set_partition(&self, partition: Partition, [host, guest]: [u64; 2]) {
         let at = RealAddr::new(PARTITIONS.0.get() as u64 + u64::from(partition.0) * 16);
         storage::store_entry(at.offset(8), guest);
@@ -135,6 +143,10 @@ impl Machine for PowerNv {
         // On QEMU a hypervisor doorbell waits until the guest enables interrupts: a window exit.
         // (On hardware it arrives at once, and LPCR[MER] would be the way.)
         doorbell(spr::read::<{ spr::PIR }>() as u32);
+    }
+
+    fn ring(&self) {
+        spr::write::<{ spr::DPDES }>(1);
     }
 
     fn set_alarm(&self, at: u64) {

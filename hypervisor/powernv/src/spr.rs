@@ -66,11 +66,11 @@ macro_rules! switched {
 }
 
 // What a guest can set and later read back, and what would carry words from one guest to the next:
-// DSCR 3, DSISR 18, DAR 19, SRR0/1 26 27, CTRL is not kept, AMR 29, IAMR 61, FSCR 153, UAMOR 157,
+// DPDES 176 (a doorbell that waits), DSCR 3, DSISR 18, DAR 19, SRR0/1 26 27, CTRL is not kept, AMR 29, IAMR 61, FSCR 153, UAMOR 157,
 // VRSAVE 256, SPRG0-3 272-275, TIDR 144, EBBHR/RR 804 805, BESCR 806, TAR 815, SPRs of the
 // performance monitor: MMCR0/1/2/A 795 798 785 786, PMC1-6 787-792, SIER 784, SIAR 796, SDAR 797.
-switched! { 31:
-    3 18 19 26 27 29 61 153 157 256 272 273 274 275 144 804 805 806 815
+switched! { 32:
+    176 3 18 19 26 27 29 61 153 157 256 272 273 274 275 144 804 805 806 815
     795 798 785 786 787 788 789 790 791 792 796 797
 }
 

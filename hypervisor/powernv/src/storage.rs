@@ -5,6 +5,7 @@
 //! addresses that it has checked.
 
 use core::arch::asm;
+use core::sync::atomic::AtomicU64;
 use k42_lib::RealAddr;
 
 /// Copies from real storage.
@@ -43,6 +44,13 @@ pub(crate) fn zero(at: RealAddr, length: u64) {
         unsafe { asm!("dcbz 0, {}", in(reg) line, options(nostack, preserves_flags)) };
         line += 128;
     }
+}
+
+/// A doubleword of a page that a guest and the hypervisor share, for atomic changes.
+pub(crate) fn shared_word(at: RealAddr) -> &'static AtomicU64 {
+    // SAFETY: aligned, in a frame that is mapped for guests and never holds a Rust object; all
+    // that the hypervisor does with it is atomic.
+    unsafe { AtomicU64::from_ptr(at.value() as *mut u64) }
 }
 
 /// Loads a doubleword that a table walk reads: big-endian.

@@ -4,6 +4,8 @@
 //! arguments name what is not its own, is refused with its personality's error, and the first
 //! refusal of a domain is reported: who, what, where. An unknown number is an error too.
 
+mod events;
+mod memory;
 mod papr;
 mod rtas;
 mod xen;

@@ -222,6 +222,7 @@ impl<M: Machine> Hypervisor<M> {
         let Some(id) = crate::domain::DomainId::new(channel.number().into()) else { return };
         if let Some(first) = self.vcpus_of(id).first() {
             self.wake(*first);
+            self.event_raise(id, xen_sys::xen::VIRQ_CONSOLE);
         }
     }
 }

@@ -34,6 +34,10 @@ impl<M: Machine> Hypervisor<M> {
                 Ok(version::XENVER_VERSION) => INTERFACE,
                 _ => NO_SUCH_CALL,
             },
+            XenCall::MemoryOp { command, argument } => self.memory_op(caller, command, argument),
+            XenCall::EventChannelOp { command, argument } => {
+                self.event_channel_op(caller, command, argument)
+            }
             XenCall::ConsoleIo { operation, count, buffer } => match u32::try_from(operation) {
                 Ok(xen::CONSOLEIO_WRITE) => self.console_write(caller, count, buffer),
                 Ok(xen::CONSOLEIO_READ) => self.console_read(caller, count, buffer),
@@ -58,7 +62,8 @@ impl<M: Machine> Hypervisor<M> {
     /// Blocks until an event, console input or the decrementer.
     #[inline(never)]
     fn block_for_event(&self, caller: &mut Caller<'_>) {
-        if !self.console.lock().has_input(caller.current.domain.channel()) {
+        let id = caller.current.domain;
+        if !self.event_pending(id) && !self.console.lock().has_input(id.channel()) {
             self.block(caller.processor, self.machine.guest_deadline());
         }
     }
