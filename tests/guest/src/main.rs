@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod bench;
+mod events;
 mod fuzz;
 mod isolation;
 mod privilege;
@@ -38,6 +39,8 @@ const TESTS: &[(&str, Test)] = &[
     ("write", isolation::write),
     ("fuzz", fuzz::fuzz),
     ("hcall", bench::hypercall),
+    ("echo", events::echo),
+    ("ping", events::ping),
     ("priv", privilege::privileged_instruction),
     ("userhcall", privilege::hypercall_from_user),
 ];

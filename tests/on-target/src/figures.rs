@@ -31,6 +31,18 @@ pub fn null_hypercall(model: Model) -> anyhow::Result<u64> {
     figure(&mut machine, "guest", "null-hypercall")
 }
 
+/// Instructions of an event to another domain on the same processor and one back; both sleep while
+/// they wait.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn event_round_trip(model: Model) -> anyhow::Result<u64> {
+    let domains = vec![describe::bare("echo", "test=echo"), describe::bare("ping", "test=ping")];
+    let description = describe::machine("figures-events", model, domains);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    figure(&mut machine, "ping", "event-round-trip")
+}
+
 /// A K42 and a Linux domain with the same program, side by side in one machine.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ pub fn tests() -> Vec<Trial> {
     for model in MODELS {
         let name = |what| format!("figures::{}::{what}", model.name());
         tests.push(test(name("null_hypercall"), move || null_hypercall(model)));
+        tests.push(test(name("event_round_trip"), move || event_round_trip(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
     }
@@ -26,6 +27,10 @@ fn within(what: &str, count: u64, key: &str) -> anyhow::Result<()> {
 
 fn null_hypercall(model: Model) -> anyhow::Result<()> {
     within("null hypercall", figures::null_hypercall(model)?, "null-hypercall")
+}
+
+fn event_round_trip(model: Model) -> anyhow::Result<()> {
+    within("event round trip", figures::event_round_trip(model)?, "event-round-trip")
 }
 
 fn getppid(model: Model) -> anyhow::Result<()> {

@@ -1,11 +1,12 @@
 //! Prints the project's figures: instructions under `-icount`, and sizes. Not a test.
 #![forbid(unsafe_code)]
 
-use k42_tests::figures::{null_hypercall, side_by_side, start};
+use k42_tests::figures::{event_round_trip, null_hypercall, side_by_side, start};
 use k42_tests::{KERNELS, MODELS, Model, describe};
 
 fn main() -> anyhow::Result<()> {
     let hypercalls = on_both(null_hypercall)?;
+    let events = on_both(event_round_trip)?;
     let pairs = on_both(side_by_side)?;
     let k42 = on_both(|model| start(model, describe::k42("k42", &["true"])))?;
     let linux = on_both(|model| start(model, describe::linux("linux", KERNELS[1], "quiet")))?;
@@ -13,6 +14,7 @@ fn main() -> anyhow::Result<()> {
     println!("Instructions, counted by QEMU (-icount)\n");
     println!("{:<44}{:>12}{:>12}", "", "powernv9", "powernv10");
     row("null hypercall, K42 guest, round trip", &hypercalls);
+    row("event to another domain and back", &events);
     row("getppid, reflected in a K42 domain", &pairs.map(|pair| pair.k42));
     row("getppid, the same program under Linux", &pairs.map(|pair| pair.linux));
     row("entry to first instruction, K42, 64 MiB", &k42);
