@@ -9,7 +9,7 @@ use crate::machine::{Machine, ProcessorId};
 use crate::vcpu::{MAX_VCPUS, State, Status, VcpuId};
 use crate::{Current, Hypervisor, Processor};
 use arrayvec::ArrayVec;
-use spin::MutexGuard;
+use spin::{Mutex, MutexGuard};
 
 /// The longest a vCPU runs while others wait, and the longest before consoles are looked at.
 pub const SLICE_TICKS: u64 = 512_000_000 / 100;
@@ -17,10 +17,13 @@ pub const SLICE_TICKS: u64 = 512_000_000 / 100;
 /// The same while input is coming in: the line holds 16 bytes.
 const LISTENING_TICKS: u64 = SLICE_TICKS / 32;
 
+/// A vCPU in a queue, with the number it is queued by: its virtual time, or when it is due.
+type Entry = (VcpuId, u64);
+
 /// A processor's vCPUs that are not on it.
 pub struct RunQueue {
-    ready: ArrayVec<VcpuId, MAX_VCPUS>,
-    blocked: ArrayVec<VcpuId, MAX_VCPUS>,
+    ready: ArrayVec<Entry, MAX_VCPUS>,
+    blocked: ArrayVec<Entry, MAX_VCPUS>,
     /// Virtual time of the vCPU that was chosen last.
     pass: u64,
 }
@@ -30,6 +33,25 @@ impl RunQueue {
     pub const fn new() -> RunQueue {
         RunQueue { ready: ArrayVec::new_const(), blocked: ArrayVec::new_const(), pass: 0 }
     }
+
+    /// Takes out the vCPU with the least virtual time.
+    fn take_least(&mut self) -> Option<VcpuId> {
+        let least = self.ready.iter().enumerate().min_by_key(|(_, (_, pass))| *pass);
+        let (index, (vcpu, pass)) = least.map(|(index, entry)| (index, *entry))?;
+        self.ready.remove(index);
+        self.pass = self.pass.max(pass);
+        Some(vcpu)
+    }
+
+    /// A vCPU that was due by `now`, if there is one; else when the next is.
+    fn due(&self, now: u64) -> Result<VcpuId, u64> {
+        let first = self.blocked.iter().min_by_key(|(_, until)| *until);
+        match first {
+            Some((vcpu, until)) if *until <= now => Ok(*vcpu),
+            Some((_, until)) => Err(*until),
+            None => Err(u64::MAX),
+        }
+    }
 }
 
 impl Default for RunQueue {
@@ -38,8 +60,10 @@ impl Default for RunQueue {
     }
 }
 
-fn remove(list: &mut ArrayVec<VcpuId, MAX_VCPUS>, vcpu: VcpuId) {
-    list.retain(|other| *other != vcpu);
+fn remove(list: &mut ArrayVec<Entry, MAX_VCPUS>, vcpu: VcpuId) {
+    if let Some(index) = list.iter().position(|(other, _)| *other == vcpu) {
+        list.remove(index);
+    }
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -70,7 +94,7 @@ impl<M: Machine> Hypervisor<M> {
         status.state = State::Ready;
         status.pass = status.pass.max(queue.pass);
         remove(&mut queue.blocked, vcpu);
-        let _ = queue.ready.try_push(vcpu); // a queue has room for every vCPU there is
+        let _ = queue.ready.try_push((vcpu, status.pass)); // there is room for every vCPU
         drop(queue);
         let home = status.home;
         drop(status);
@@ -88,7 +112,7 @@ impl<M: Machine> Hypervisor<M> {
         }
         status.state = State::Blocked(until);
         if let Some(queue) = self.queue(status.home) {
-            let _ = queue.lock().blocked.try_push(vcpu); // as above
+            let _ = queue.lock().blocked.try_push((vcpu, until)); // as above
         }
         processor.reschedule = true;
         true
@@ -111,54 +135,40 @@ impl<M: Machine> Hypervisor<M> {
         if status.state == State::Running {
             status.state = State::Ready;
             if let Some(queue) = self.queue(status.home) {
-                let _ = queue.lock().ready.try_push(current.vcpu); // as above
+                let _ = queue.lock().ready.try_push((current.vcpu, status.pass)); // as above
             }
         }
     }
 
     /// Wakes the vCPUs of this processor whose time has come, and says when the next is due.
-    fn wake_due(&self, processor: &Processor) -> u64 {
-        let now = self.machine.timebase();
-        let Some(queue) = self.queue(processor.id) else { return u64::MAX };
-        let sleepers = queue.lock().blocked.clone();
-        let mut next = u64::MAX;
-        for vcpu in sleepers {
-            let Some(slot) = self.vcpu(vcpu) else { continue };
-            let state = slot.status.lock().state;
-            match state {
-                State::Blocked(until) if until <= now => self.wake(vcpu),
-                State::Blocked(until) => next = next.min(until),
-                _ => {}
+    fn wake_due(&self, queue: &Mutex<RunQueue>, now: u64) -> u64 {
+        loop {
+            let due = queue.lock().due(now);
+            match due {
+                Ok(vcpu) => self.wake(vcpu),
+                Err(next) => return next,
             }
         }
-        next
     }
 
     /// Chooses the next vCPU and sets the alarm for the end of its slice; `None` when there is
     /// nothing to run.
     pub(crate) fn choose(&self, processor: &mut Processor) -> Option<VcpuId> {
         processor.reschedule = false;
-        let due = self.wake_due(processor);
+        let queue = self.queue(processor.id)?;
         let now = self.machine.timebase();
+        let due = self.wake_due(queue, now);
         let slice = if processor.listening { LISTENING_TICKS } else { SLICE_TICKS };
         self.machine.set_alarm(due.min(now.saturating_add(slice)));
-        let queue = self.queue(processor.id)?;
         loop {
             // The queue's lock is let go before a vCPU's is taken: `wake` takes them the other way.
-            let ready = queue.lock().ready.clone();
-            let pass = |v: &VcpuId| self.vcpu(*v).map_or(u64::MAX, |s| s.status.lock().pass);
-            let vcpu = ready.iter().copied().min_by_key(pass)?;
-            let slot = self.vcpu(vcpu)?;
-            let mut status = slot.status.lock();
-            let mut queue = queue.lock();
-            remove(&mut queue.ready, vcpu);
+            let vcpu = queue.lock().take_least()?;
+            let mut status = self.vcpu(vcpu)?.status.lock();
             if status.state != State::Ready {
                 continue; // its domain ended in between
             }
             status.state = State::Running;
-            queue.pass = queue.pass.max(status.pass);
             processor.since = now;
-            drop(queue);
             let Status { domain, rights, .. } = *status;
             processor.current = Some(Current { vcpu, domain, rights });
             if core::mem::take(&mut status.fresh) {

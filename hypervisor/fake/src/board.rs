@@ -32,8 +32,8 @@ impl Guest {
 
 /// A hypervisor under test.
 pub struct Board {
-    /// The hypervisor.
-    pub hv: Hypervisor<Fake>,
+    /// The hypervisor; too large for a test's stack.
+    pub hv: Box<Hypervisor<Fake>>,
     /// Its processors.
     pub processors: Vec<Processor>,
     /// Frames that were free before any domain was started.
@@ -48,7 +48,7 @@ impl Board {
         let bytes =
             boot_archive::write::write(boot_archive::Machine::Powernv9, Console::Framed, &domains)
                 .expect("the test's domains are sound");
-        let hv = Hypervisor::new(Fake::new(mebibytes));
+        let hv = Box::new(Hypervisor::new(Fake::new(mebibytes)));
         hv.init(hv.machine.frames(), processors, 0);
         hv.machine.state().deadline = u64::MAX;
         let free_at_start = hv.free_frames();

@@ -84,7 +84,7 @@ fn no_wake_up_is_lost() {
     let Board { hv, processors, .. } = &mut board;
     std::thread::scope(|scope| {
         for processor in processors {
-            let (hv, alone, steps, program, done) = (&*hv, &alone, &steps, &program, &done);
+            let (hv, alone, steps, program, done) = (&**hv, &alone, &steps, &program, &done);
             scope.spawn(move || run_processor(hv, processor, alone, steps, program, done));
         }
     });

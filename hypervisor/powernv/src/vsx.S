@@ -6,8 +6,7 @@
 vsx_save:
     .set    n, 0
     .rept   64
-    li      %r5, n*16
-    stxvd2x n, %r3, %r5
+    stxv    n, n*16(%r3)
     .set    n, n + 1
     .endr
     mffs    0
@@ -26,8 +25,7 @@ vsx_load:
     mtfsf   0xff, 0, 1, 0
     .set    n, 0
     .rept   64
-    li      %r5, n*16
-    lxvd2x  n, %r3, %r5
+    lxv     n, n*16(%r3)
     .set    n, n + 1
     .endr
     blr

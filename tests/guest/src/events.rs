@@ -55,7 +55,6 @@ fn take(at: u64) -> u64 {
 
 /// Makes a call whose argument is these words; the result, and the words afterwards.
 fn operation<const N: usize>(command: u32, words: [u32; N]) -> (i64, [u32; N]) {
-    let words = words;
     let at = guest_address(&raw const words);
     let result = stub::event_channel_op(&Hypervisor, command.into(), at)[0];
     // SAFETY: the hypervisor has written to them behind the compiler's back.
