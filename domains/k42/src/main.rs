@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use boot_archive::Console;
 use clap::{Parser, Subcommand};
 use k42::compile::compile;
@@ -74,6 +75,12 @@ enum Command {
         /// The descriptions.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+    /// Print what an auditor of the hypervisor has to read; fails when a budget is passed.
+    Audit {
+        /// Where to write the same as a page [default: target/audit.html].
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Write the boot archive of a machine.
     Archive {
@@ -148,6 +155,17 @@ fn obey(command: Command) -> anyhow::Result<u8> {
                 }
             }
             Ok(u8::from(faults > 0))
+        }
+        Command::Audit { html } => {
+            let html = html.unwrap_or_else(|| k42_audit::root().join("target/audit.html"));
+            let report = k42_audit::report::audit()?;
+            std::fs::write(&html, report.page())
+                .with_context(|| format!("cannot write {}", html.display()))?;
+            print!("{report}");
+            for line in &report.wrong {
+                eprintln!("k42: {line}");
+            }
+            Ok(u8::from(!report.wrong.is_empty()))
         }
         Command::Archive { file, output, plain } => {
             let console = if plain { Console::Plain } else { Console::Framed };

@@ -14,7 +14,7 @@ use hv_core::frames::{FRAME_SIZE, Frames, Owner};
 use hv_core::{MAX_PROCESSORS, Processor, ProcessorId};
 use k42_lib::RealAddr;
 
-/// A processor's stack. Nothing recurses; `docs/hypervisor.md` says how deep it gets.
+/// A processor's stack. `cargo k42 audit` says how deep it gets.
 const STACK: usize = 32 << 10;
 
 #[repr(C, align(128))]

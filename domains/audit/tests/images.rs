@@ -32,3 +32,12 @@ fn the_hypervisor_image_is_small() {
     let bytes = k42_audit::image::loaded_bytes("hypervisor").unwrap();
     assert!(bytes <= budget("hypervisor-image-bytes").unwrap(), "{bytes} bytes");
 }
+
+#[test]
+fn stacks_are_deep_enough() {
+    let (table, bytes) =
+        k42_audit::stack::measure(&k42_audit::image::functions("hypervisor").unwrap());
+    assert!(bytes <= budget("hypervisor-stack-bytes").unwrap(), "{bytes} bytes\n{table}");
+    assert!(budget("hypervisor-stack-bytes").unwrap() < k42_audit::stack::STACK);
+    assert_eq!(table.rows.len(), 6, "an entry path has another name\n{table}");
+}

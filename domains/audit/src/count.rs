@@ -1,39 +1,15 @@
-//! Counts what an auditor has to read: lines of code and comment, unsafe blocks and the reasons
-//! they give, assembly. [`specification`] reads the budgets of SPECIFICATION.md.
+//! Counts lines of code and comment, unsafe code and reasons, assembly.
 //!
-//! The counting is of text, not of syntax: it knows comments, strings enough not to be fooled by
-//! this repository, and that a `#[cfg(test)]` module ends its file.
-#![forbid(unsafe_code)]
+//! The counting is of text ([`crate::source`]): a `#[cfg(test)]` module ends its file.
 
-pub mod image;
-pub mod specification;
-
+use crate::source::lines;
+use crate::table::{Table, number};
+use crate::unsafes::kinds;
+use crate::{HYPERVISOR, root};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 
-/// The crates whose code runs in hypervisor mode, by their folders.
-pub const HYPERVISOR: [&str; 8] = [
-    "lib",
-    "boot/wire",
-    "boot/archive",
-    "hypervisor/abi",
-    "hypervisor/xen-sys",
-    "hypervisor/core",
-    "hypervisor/powernv",
-    "hypervisor/image",
-];
-
-/// The crates that may have unsafe code: they touch registers, storage or another address space.
-pub const UNSAFE_ALLOWED: [&str; 6] = [
-    "hypervisor/powernv",
-    "guest-kernel/arch",
-    "guest-kernel/image",
-    "libos",
-    "linux-compat/image",
-    "tests/guest",
-];
-
-/// Files of those crates that are compiled for the host only.
+/// Files of the hypervisor's crates that are compiled for the host only.
 const HOST_ONLY: [&str; 2] = ["boot/archive/src/write.rs", "hypervisor/image/build.rs"];
 
 /// What a piece of source comes to.
@@ -61,47 +37,27 @@ impl std::ops::AddAssign for Count {
     }
 }
 
-/// The workspace's root.
-pub fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// The folders of the workspace's members, as the root Cargo.toml lists them.
-pub fn members() -> anyhow::Result<Vec<String>> {
-    let manifest = std::fs::read_to_string(root().join("Cargo.toml"))?;
-    let list = manifest.split("members = [").nth(1).context("Cargo.toml has no members")?;
-    let list = list.split(']').next().unwrap_or_default();
-    Ok(list.lines().filter_map(|line| Some(line.split('"').nth(1)?.to_owned())).collect())
-}
-
 /// Counts Rust source; `all_tests` when the whole file is tests.
 pub fn rust(source: &str, all_tests: bool) -> Count {
     let mut count = Count::default();
     let mut tests = all_tests;
-    for line in source.lines().map(str::trim) {
-        tests |= line == "#[cfg(test)]";
-        if line.is_empty() {
-        } else if line.starts_with("//") {
+    let lines = lines(source);
+    for (at, line) in lines.iter().enumerate() {
+        tests |= line.code.trim() == "#[cfg(test)]";
+        if line.blank {
+        } else if line.is_comment() {
             count.comment += 1;
-            let reason = line.starts_with("// SAFETY:") || line == "/// # Safety";
+            let text = line.comment.trim();
+            let reason = text.starts_with("// SAFETY:") || text == "/// # Safety";
             count.reasons += usize::from(reason && !tests);
         } else if tests {
             count.tests += 1;
         } else {
             count.code += 1;
-            count.unsafes += usize::from(is_unsafe(line));
+            count.unsafes += kinds(&lines, at).len();
         }
     }
     count
-}
-
-/// Whether a line of code opens an unsafe block or starts an unsafe item. Types of functions,
-/// foreign declarations and attributes are none.
-fn is_unsafe(line: &str) -> bool {
-    let code = line.split("//").next().unwrap_or(line);
-    let opens = code.contains("unsafe {") || code.contains("unsafe impl");
-    let function = code.contains("unsafe extern \"C\" fn ") || code.contains("unsafe fn ");
-    opens || function
 }
 
 /// Counts assembly.
@@ -133,20 +89,58 @@ pub fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Whether a file, named from the workspace's root, is tests.
+pub(crate) fn is_tests(file: &str) -> bool {
+    file.contains("/tests/") || file.ends_with("tests.rs")
+}
+
+/// Whether a file of the hypervisor's crates stays on the host.
+pub(crate) fn is_host_only(file: &str) -> bool {
+    HOST_ONLY.contains(&file)
+}
+
+/// Counts of a file.
+pub struct Module {
+    /// The file, from the workspace's root.
+    pub file: String,
+    /// Its counts.
+    pub count: Count,
+}
+
+impl Module {
+    /// Whether it is assembly.
+    pub fn is_assembly(&self) -> bool {
+        self.file.ends_with(".S")
+    }
+}
+
+/// The files of the crate in `folder`: Rust, then assembly.
+pub fn modules(folder: &str) -> anyhow::Result<Vec<Module>> {
+    let mut found = Vec::new();
+    for ending in ["rs", "S"] {
+        for path in files(&root().join(folder), ending)? {
+            let file = path.strip_prefix(root())?.to_string_lossy().into_owned();
+            if is_host_only(&file) {
+                continue;
+            }
+            let source = std::fs::read_to_string(&path)?;
+            let count =
+                if ending == "S" { assembly(&source) } else { rust(&source, is_tests(&file)) };
+            found.push(Module { file, count });
+        }
+    }
+    Ok(found)
+}
+
 /// Rust and assembly of the crate in `folder`.
 pub fn crate_counts(folder: &str) -> anyhow::Result<(Count, Count)> {
     let (mut code, mut asm) = (Count::default(), Count::default());
-    for path in files(&root().join(folder), "rs")? {
-        let relative = path.strip_prefix(root())?.to_string_lossy().into_owned();
-        if HOST_ONLY.contains(&relative.as_str()) {
-            continue;
+    for module in modules(folder)? {
+        if module.is_assembly() {
+            asm += module.count;
+        } else {
+            code += module.count;
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let all_tests = relative.contains("/tests/") || name.ends_with("tests.rs");
-        code += rust(&std::fs::read_to_string(&path)?, all_tests);
-    }
-    for path in files(&root().join(folder), "S")? {
-        asm += assembly(&std::fs::read_to_string(&path)?);
     }
     Ok((code, asm))
 }
@@ -160,6 +154,30 @@ pub fn hypervisor() -> anyhow::Result<(Count, Count)> {
         sum.1 += asm;
     }
     Ok(sum)
+}
+
+/// The table of all modules that run in hypervisor mode, with a sum for each crate and for all.
+pub(crate) fn table() -> anyhow::Result<Table> {
+    let columns = ["module", "code", "comment", "tests", "unsafe"];
+    let mut table = Table::new("lines", "Lines of what runs in hypervisor mode", &columns);
+    let row = |name: String, c: Count| {
+        let figures = [c.code, c.comment, c.tests, c.unsafes].map(|n| number(n as u64));
+        [vec![name], figures.to_vec()].concat()
+    };
+    for folder in HYPERVISOR {
+        let mut sum = Count::default();
+        for module in modules(folder)? {
+            sum += module.count;
+            if !is_tests(&module.file) {
+                table.row(row(module.file, module.count));
+            }
+        }
+        table.row(row(format!("{folder}, together"), sum));
+    }
+    let (code, asm) = hypervisor()?;
+    table.row(row("all Rust".into(), code));
+    table.row(row("all assembly".into(), asm));
+    Ok(table)
 }
 
 #[cfg(test)]

@@ -1,0 +1,42 @@
+//! The two hypercall tables, as `hypervisor/abi` declares them.
+
+use crate::table::Table;
+use hv_abi::{PaprCall, Row, XenCall};
+
+/// Xen's table and PAPR's.
+pub fn tables() -> [Table; 2] {
+    let xen = table("xen", "Hypercalls of Xen's personality", XenCall::ROWS);
+    let papr = table("papr", "Hypercalls of PAPR's personality", PaprCall::ROWS);
+    [xen, papr]
+}
+
+fn table(id: &'static str, title: &'static str, rows: &[Row]) -> Table {
+    let mut table =
+        Table::new(id, title, &["number", "name", "arguments", "right", "what it does"]);
+    for row in rows {
+        let rights: Vec<_> = row.right.iter_names().map(|(name, _)| name).collect();
+        // Xen numbers its calls in decimal, PAPR in hexadecimal.
+        let number =
+            if id == "xen" { row.number.to_string() } else { format!("{:#x}", row.number) };
+        let cells = [&number, row.name, &row.arguments.join(", "), &rights.join(" | ")];
+        let doc = row.doc.trim().to_owned();
+        table.row(cells.map(str::to_owned).into_iter().chain([doc]));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_has_its_row() {
+        let [xen, papr] = tables();
+        assert_eq!(xen.rows.len(), XenCall::ROWS.len());
+        assert_eq!(papr.rows.len(), PaprCall::ROWS.len());
+        let row = xen.rows.iter().find(|row| row[1] == "console_io").unwrap();
+        assert_eq!(row[..4], ["18", "console_io", "operation, count, buffer", "CONSOLE"]);
+        assert!(papr.rows.iter().any(|row| row[0] == "0x58" && row[1] == "h_put_term_char"));
+        assert!(xen.rows.iter().chain(&papr.rows).flatten().filter(|c| c.is_empty()).count() < 9);
+    }
+}

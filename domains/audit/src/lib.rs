@@ -1,0 +1,60 @@
+//! What an auditor has to read, taken from the code and the built image and held against the
+//! budgets of SPECIFICATION.md: `cargo k42 audit`.
+//!
+//! One module a subject: [`count`] the lines, [`unsafes`] the unsafe code with its reasons,
+//! [`calls`] the hypercall tables, [`crates`] what comes from outside, [`image`] and [`stack`] the
+//! built hypervisor, [`specification`] the budgets. Each makes a [`table`]; [`report`] puts them
+//! together, for a terminal or as one page ([`page`]).
+#![forbid(unsafe_code)]
+
+pub mod calls;
+pub mod count;
+pub mod crates;
+pub mod image;
+pub mod page;
+pub mod report;
+pub mod source;
+pub mod specification;
+pub mod stack;
+pub mod table;
+pub mod unsafes;
+
+pub use count::{Count, assembly, crate_counts, files, hypervisor, rust};
+
+use anyhow::Context;
+use std::path::Path;
+
+/// The crates whose code runs in hypervisor mode, by their folders.
+pub const HYPERVISOR: [&str; 8] = [
+    "lib",
+    "boot/wire",
+    "boot/archive",
+    "hypervisor/abi",
+    "hypervisor/xen-sys",
+    "hypervisor/core",
+    "hypervisor/powernv",
+    "hypervisor/image",
+];
+
+/// The crates that may have unsafe code: they touch registers, storage or another address space.
+pub const UNSAFE_ALLOWED: [&str; 6] = [
+    "hypervisor/powernv",
+    "guest-kernel/arch",
+    "guest-kernel/image",
+    "libos",
+    "linux-compat/image",
+    "tests/guest",
+];
+
+/// The workspace's root.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The folders of the workspace's members, as the root Cargo.toml lists them.
+pub fn members() -> anyhow::Result<Vec<String>> {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml"))?;
+    let list = manifest.split("members = [").nth(1).context("Cargo.toml has no members")?;
+    let list = list.split(']').next().unwrap_or_default();
+    Ok(list.lines().filter_map(|line| Some(line.split('"').nth(1)?.to_owned())).collect())
+}

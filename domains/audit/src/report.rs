@@ -1,0 +1,68 @@
+//! The whole audit: every table, and what passes its budget.
+
+use crate::specification::{budgets, hold};
+use crate::table::Table;
+use crate::{HYPERVISOR, calls, count, crates, hypervisor, image, members, page, stack, unsafes};
+use std::fmt;
+
+/// The audit of this source tree and of the image that was built from it.
+pub struct Report {
+    /// The tables, budgets first.
+    pub tables: Vec<Table>,
+    /// A line for each budget that is passed, and for each unsafe place that gives no reason.
+    pub wrong: Vec<String>,
+}
+
+/// The unsafe code of what runs in hypervisor mode, and of all else.
+pub fn unsafe_sites() -> anyhow::Result<[Vec<unsafes::Site>; 2]> {
+    let [mut inside, mut outside] = [Vec::new(), Vec::new()];
+    for folder in members()? {
+        let sites = unsafes::crate_sites(&folder)?;
+        let into = if HYPERVISOR.contains(&&*folder) { &mut inside } else { &mut outside };
+        into.extend(sites);
+    }
+    Ok([inside, outside])
+}
+
+/// Audits.
+pub fn audit() -> anyhow::Result<Report> {
+    let (code, assembly) = hypervisor()?;
+    let (stack_table, stack_bytes) = stack::measure(&image::functions("hypervisor")?);
+    let [inside, outside] = unsafe_sites()?;
+    let measured = [
+        ("hypervisor-rust-lines", code.code as u64),
+        ("hypervisor-assembly-lines", assembly.code as u64),
+        ("hypervisor-unsafe", inside.len() as u64),
+        ("hypervisor-image-bytes", image::loaded_bytes("hypervisor")?),
+        ("hypervisor-stack-bytes", stack_bytes),
+        crates::measured()?,
+    ];
+    let (held, mut wrong) = hold(&budgets()?, &measured);
+    for site in inside.iter().chain(&outside).filter(|site| site.reason.is_none()) {
+        wrong.push(format!("{}:{}: unsafe, and no reason given", site.file, site.line));
+    }
+    let mut tables = vec![held, count::table()?];
+    tables.push(unsafes::table("unsafe", "Unsafe code in hypervisor mode", &inside));
+    tables.push(unsafes::table("unsafe-elsewhere", "Unsafe code elsewhere", &outside));
+    tables.extend(calls::tables());
+    tables.extend(crates::tables()?);
+    tables.extend(image::tables("hypervisor")?);
+    tables.push(stack_table);
+    Ok(Report { tables, wrong })
+}
+
+impl Report {
+    /// The audit as one HTML page.
+    pub fn page(&self) -> String {
+        page::page("Audit of the hypervisor", &self.wrong, &self.tables)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for table in self.tables.iter().filter(|table| !table.page_only) {
+            writeln!(f, "{table}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! Dependencies point one way (docs/architecture.md).
+#![allow(missing_docs)]
+
+use k42_audit::crates::{graph, named_by_hypervisor, reach};
+use k42_audit::specification::budget;
+
+#[test]
+fn dependencies_point_one_way() {
+    let graph = graph().unwrap();
+    // (who, whom it must never reach)
+    let rules: &[(&str, &[&str])] = &[
+        ("k42-lib", &["hv-abi", "hv-core", "kernel-abi", "guest-kernel", "k42-wire"]),
+        ("hv-abi", &["hv-core", "hv-powernv", "hv-fake"]),
+        ("hv-core", &["hv-powernv", "hv-fake", "guest-kernel", "domain-builder"]),
+        ("hv-powernv", &["hv-fake", "guest-kernel", "domain-builder"]),
+        ("kernel-abi", &["hv-core", "guest-kernel"]),
+        ("guest-kernel", &["hv-core", "hv-powernv", "libos", "linux-syscalls"]),
+        ("guest-kernel-image", &["hv-core", "hv-powernv", "libos", "linux-syscalls"]),
+        ("libos", &["hv-core", "guest-kernel", "linux-syscalls"]),
+        ("linux-syscalls", &["hv-core", "guest-kernel"]),
+        ("domain-builder", &["hv-core", "hv-powernv", "guest-kernel"]),
+        ("k42-audit", &["hv-core", "hv-powernv", "guest-kernel", "domain-builder"]),
+    ];
+    for (who, never) in rules {
+        assert!(graph.contains_key(*who), "there is no package {who}: mend this test");
+        let reached = reach(&graph, who);
+        for whom in *never {
+            assert!(graph.contains_key(*whom), "there is no package {whom}: mend this test");
+            assert!(!reached.contains(*whom), "{who} depends on {whom}");
+        }
+    }
+}
+
+#[test]
+fn nothing_depends_on_tests() {
+    let graph = graph().unwrap();
+    for who in graph.keys() {
+        let reached = reach(&graph, who);
+        for tests in ["k42-tests", "ktest-guest", "hv-fake"] {
+            assert!(!reached.contains(tests) || who == "k42-tests", "{who} depends on {tests}");
+        }
+        // What judges the code is no part of it: the host tool calls the audit, and tests do.
+        let may_audit = ["k42", "k42-tests"].contains(&who.as_str());
+        assert!(!reached.contains("k42-audit") || may_audit, "{who} depends on k42-audit");
+    }
+}
+
+#[test]
+fn the_hypervisor_has_few_external_crates() {
+    let external = named_by_hypervisor().unwrap();
+    let most = budget("hypervisor-external-crates").unwrap();
+    assert!(external.contains("spin") && external.len() as u64 <= most, "{external:?}");
+}
