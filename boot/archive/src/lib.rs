@@ -43,20 +43,52 @@ pub enum Machine {
     Powernv9,
     /// QEMU's `powernv10`: POWER10.
     Powernv10,
+    /// QEMU's `pseries` with nested guests, on POWER9: the hypervisor is itself a guest.
+    Pseries9,
+    /// The same on POWER10.
+    Pseries10,
+}
+
+/// A kind of processor, which the domains' device trees describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Processor {
+    /// POWER9.
+    Power9,
+    /// POWER10.
+    Power10,
 }
 
 impl Machine {
-    /// Its name in the archive and on QEMU's command line.
+    /// Every machine.
+    pub const ALL: [Machine; 4] =
+        [Machine::Powernv9, Machine::Powernv10, Machine::Pseries9, Machine::Pseries10];
+
+    /// Its name in the archive and in descriptions.
     pub const fn name(self) -> &'static str {
         match self {
             Machine::Powernv9 => "powernv9",
             Machine::Powernv10 => "powernv10",
+            Machine::Pseries9 => "pseries9",
+            Machine::Pseries10 => "pseries10",
         }
     }
 
     /// The machine of that name.
     pub fn from_name(name: &str) -> Option<Machine> {
-        [Machine::Powernv9, Machine::Powernv10].into_iter().find(|m| m.name() == name)
+        Machine::ALL.into_iter().find(|m| m.name() == name)
+    }
+
+    /// Its processors.
+    pub const fn processor(self) -> Processor {
+        match self {
+            Machine::Powernv9 | Machine::Pseries9 => Processor::Power9,
+            Machine::Powernv10 | Machine::Pseries10 => Processor::Power10,
+        }
+    }
+
+    /// Whether the hypervisor runs nested on it, as a guest of another hypervisor.
+    pub const fn is_nested(self) -> bool {
+        matches!(self, Machine::Pseries9 | Machine::Pseries10)
     }
 }
 

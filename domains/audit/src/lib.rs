@@ -25,20 +25,25 @@ use anyhow::Context;
 use std::path::Path;
 
 /// The crates whose code runs in hypervisor mode, by their folders.
-pub const HYPERVISOR: [&str; 8] = [
+pub const HYPERVISOR: [&str; 11] = [
     "lib",
     "boot/wire",
     "boot/archive",
     "hypervisor/abi",
     "hypervisor/xen-sys",
     "hypervisor/core",
+    "hypervisor/power",
     "hypervisor/powernv",
+    "hypervisor/nested",
     "hypervisor/image",
+    "hypervisor/image-nested",
 ];
 
 /// The crates that may have unsafe code: they touch registers, storage or another address space.
-pub const UNSAFE_ALLOWED: [&str; 6] = [
+pub const UNSAFE_ALLOWED: [&str; 8] = [
+    "hypervisor/power",
     "hypervisor/powernv",
+    "hypervisor/nested",
     "guest-kernel/arch",
     "guest-kernel/image",
     "libos",

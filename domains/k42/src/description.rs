@@ -9,7 +9,7 @@ mod size;
 
 use std::path::{Path, PathBuf};
 
-pub use boot_archive::Machine as Model;
+pub use boot_archive::{Machine as Model, Processor};
 pub use fields::{Problem, Problems};
 
 /// A machine and the domains that start with it.

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 /// The hypervisor's image, which the firmware loads.
 pub const HYPERVISOR: &str = "target/images/hypervisor";
+/// The same for a partition that has guests of its own.
+pub const HYPERVISOR_NESTED: &str = "target/images/hypervisor-nested";
 /// The guest kernel of K42 domains.
 pub const GUEST_KERNEL: &str = "target/images/guest-kernel";
 /// The system library of K42 domains.

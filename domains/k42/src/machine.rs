@@ -78,9 +78,10 @@ pub fn prepare(
     options: &Options,
     folder: &Path,
 ) -> anyhow::Result<std::process::Command> {
-    let hypervisor = files::top().join(files::HYPERVISOR);
-    let remedy = files::remedy(files::HYPERVISOR);
-    ensure!(hypervisor.is_file(), "there is no {}; {remedy}", files::HYPERVISOR);
+    let nested = description.model.is_nested();
+    let image = if nested { files::HYPERVISOR_NESTED } else { files::HYPERVISOR };
+    let hypervisor = files::top().join(image);
+    ensure!(hypervisor.is_file(), "there is no {image}; {}", files::remedy(image));
     let archive = folder.join("boot-archive");
     fs::write(&archive, compile(description, console)?)
         .with_context(|| archive.display().to_string())?;

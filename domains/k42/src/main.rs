@@ -96,7 +96,8 @@ enum Command {
 }
 
 fn model(name: &str) -> Result<Model, String> {
-    Model::from_name(name).ok_or_else(|| "there are powernv9 and powernv10".into())
+    let names = Model::ALL.map(Model::name).join(", ");
+    Model::from_name(name).ok_or_else(|| format!("there are {names}"))
 }
 
 fn memory(text: &str) -> Result<u64, String> {

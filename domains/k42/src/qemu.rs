@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use anyhow::Context;
 
-use crate::description::Model;
+use crate::description::{Model, Processor};
 
 /// The machine that QEMU is to emulate.
 #[derive(Clone, Debug)]
@@ -23,23 +23,26 @@ pub struct Settings {
     pub more: Vec<String>,
 }
 
-/// No devices but a serial line; the BMC is what the firmware powers the machine off with, and
-/// without it the firmware waits for ever.
-const DEVICES: [&str; 13] = [
+/// No devices but a serial line.
+const DEVICES: [&str; 9] = [
     "-nodefaults",
     "-nographic",
     "-monitor",
     "none",
     "-serial",
     "stdio",
-    "-device",
-    "ipmi-bmc-sim,id=bmc0",
-    "-device",
-    "isa-ipmi-bt,bmc=bmc0,irq=10",
     "-no-reboot",
     "-net",
     "none",
 ];
+
+/// The BMC is what bare metal's firmware powers the machine off with, and without it the firmware
+/// waits for ever.
+const BMC: [&str; 4] =
+    ["-device", "ipmi-bmc-sim,id=bmc0", "-device", "isa-ipmi-bt,bmc=bmc0,irq=10"];
+
+/// A partition that may have guests of its own, and a firmware that does nothing but load.
+const NESTED: &str = "pseries,cap-nested-hv=on,x-vof=on";
 
 /// QEMU's command line. `K42_QEMU` in the environment names another program than the one in PATH.
 ///
@@ -48,7 +51,11 @@ pub fn command(settings: &Settings, hypervisor: &Path, archive: &Path) -> Comman
     let program = std::env::var_os("K42_QEMU").unwrap_or("qemu-system-ppc64".into());
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(program);
-    command.args(["-M", settings.model.name()]);
+    match (settings.model.is_nested(), settings.model.processor()) {
+        (true, Processor::Power9) => command.args(["-M", NESTED, "-cpu", "power9"]),
+        (true, Processor::Power10) => command.args(["-M", NESTED, "-cpu", "power10"]),
+        (false, _) => command.args(["-M", settings.model.name()]).args(BMC),
+    };
     command.arg("-smp").arg(settings.processors.to_string());
     command.arg("-m").arg(format!("{}M", settings.memory >> 20));
     command.args(DEVICES);

@@ -1,7 +1,7 @@
 //! What the hypervisor's policy asks of a machine, and nothing more.
 //!
-//! Implementations: `hypervisor/powernv` (bare metal) and `hypervisor/fake` (host tests). The
-//! machine calls [`crate::Hypervisor::exit`] and [`crate::Hypervisor::idle`]; everything else is
+//! Implementations: `hypervisor/powernv` (bare metal), `hypervisor/nested` (a guest of another
+//! hypervisor) and `hypervisor/fake` (host tests). The machine calls [`crate::Hypervisor::exit`] and [`crate::Hypervisor::idle`]; everything else is
 //! called from here. Methods take `&self`: a machine is shared by its processors.
 
 use crate::vcpu::VcpuId;

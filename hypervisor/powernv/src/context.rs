@@ -4,14 +4,15 @@
 //! so while the processor idles or serves its exits, until another vCPU is to run: switches are
 //! rare, and on QEMU each write of LPIDR or PIDR flushes the whole TLB.
 
-use crate::{machine::PowerNv, spr};
-use core::cell::UnsafeCell;
+use crate::machine::PowerNv;
+use crate::special;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, Ordering};
 use hv_core::vcpu::MAX_VCPUS;
-use hv_core::{Frame, Hypervisor, Next, Processor, Start, VcpuId};
+use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId, Start, VcpuId};
+use hv_power::slot::{Registers, Slots};
+use hv_power::spr::{self, deadline, set_deadline};
+use hv_power::vectors::Vectors;
 use k42_lib::{lpcr, msr};
-use spin::Mutex;
 
 /// Special register values of a vCPU that are not simply saved and loaded.
 #[derive(Clone, Copy, Default)]
@@ -22,10 +23,6 @@ struct Partitioned {
     /// When the decrementer expires, in timebase ticks.
     deadline: u64,
 }
-
-/// Vector and floating-point registers, FPSCR and VSCR, as `vsx.S` lays them out.
-#[repr(C, align(16))]
-struct Vectors([u8; 1056]);
 
 /// A vCPU's registers. `switch.S` knows this layout by the offsets below.
 #[repr(C, align(128))]
@@ -39,7 +36,7 @@ pub(crate) struct Context {
     fatal: Option<unsafe extern "C" fn(*mut Context, u64, u64, u64, u64) -> !>,
     cpu: *mut Cpu,
     partitioned: Partitioned,
-    special: [u64; spr::SWITCHED],
+    special: [u64; special::SWITCHED],
     vectors: Vectors,
 }
 
@@ -61,6 +58,7 @@ pub(crate) mod offset {
 
 /// A processor.
 pub(crate) struct Cpu {
+    number: ProcessorId,
     processor: Processor,
     /// The context whose special and vector registers are in the processor, and its vCPU.
     resident: Option<VcpuId>,
@@ -71,29 +69,10 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    pub(crate) const fn new(processor: Processor, stack: u64, toc: u64) -> Cpu {
-        Cpu { processor, resident: None, next: None, stack, toc }
+    pub(crate) const fn new(number: ProcessorId, stack: u64, toc: u64) -> Cpu {
+        let processor = Processor::new(number);
+        Cpu { number, processor, resident: None, next: None, stack, toc }
     }
-}
-
-/// Nobody's: no processor has this slot's registers.
-const NOBODY: u32 = u32::MAX;
-
-/// The registers of a vCPU. They are apart from [`Slot`] so that the image holds no zeroes for them.
-struct Registers(UnsafeCell<Context>);
-
-// SAFETY: touched only by the processor that the slot's `holder` names (see `take`).
-unsafe impl Sync for Registers {}
-
-static REGISTERS: [Registers; MAX_VCPUS] =
-    [const { Registers(UnsafeCell::new(Context::empty())) }; MAX_VCPUS];
-
-/// Whose a vCPU's registers are, and how it starts.
-struct Slot {
-    /// The processor that may touch `context`.
-    holder: AtomicU32,
-    /// How the vCPU starts, when it next gets a processor.
-    start: Mutex<Option<Start>>,
 }
 
 impl Context {
@@ -108,8 +87,8 @@ impl Context {
             fatal: None,
             cpu: core::ptr::null_mut(),
             partitioned: Partitioned { lpid: 0, pid: 0, lpcr: 0, deadline: 0 },
-            special: [0; spr::SWITCHED],
-            vectors: Vectors([0; 1056]),
+            special: [0; special::SWITCHED],
+            vectors: Vectors::ZERO,
         }
     }
 
@@ -137,8 +116,8 @@ impl Context {
         self.frame =
             Frame { nip: start.entry.value(), msr: msr::SF | msr::ME | order, ..Frame::default() };
         self.frame.gpr[3] = start.argument;
-        self.special = [0; spr::SWITCHED];
-        self.vectors = Vectors([0; 1056]);
+        self.special = [0; special::SWITCHED];
+        self.vectors = Vectors::ZERO;
         self.partitioned = Partitioned {
             lpid: start.partition.0.into(),
             pid: 0,
@@ -154,56 +133,40 @@ impl Context {
 const GUEST_LPCR: u64 =
     lpcr::HR | lpcr::UPRT | lpcr::GTSE | lpcr::LPES0 | lpcr::HVICE | lpcr::HDICE | lpcr::STOP_ENDS;
 
-static SLOTS: [Slot; MAX_VCPUS] =
-    [const { Slot { holder: AtomicU32::new(NOBODY), start: Mutex::new(None) } }; MAX_VCPUS];
+static REGISTERS: [Registers<Context>; MAX_VCPUS] =
+    [const { Registers::new(Context::empty()) }; MAX_VCPUS];
+static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
 
 /// The hypervisor, on this machine.
 pub(crate) static HYPERVISOR: Hypervisor<PowerNv> = Hypervisor::new(PowerNv);
 
 /// Notes how a vCPU starts; it takes effect when it next gets a processor.
 pub(crate) fn install(vcpu: VcpuId, start: &Start) {
-    *SLOTS[vcpu.index()].start.lock() = Some(*start);
-}
-
-/// The context of a vCPU, which from now on is processor `cpu`'s alone.
-fn take(vcpu: VcpuId, pir: u32) -> *mut Context {
-    let slot = &SLOTS[vcpu.index()];
-    match slot.holder.compare_exchange(NOBODY, pir, Ordering::Acquire, Ordering::Relaxed) {
-        Ok(_) => {}
-        Err(holder) if holder == pir => {}
-        Err(holder) => crate::boot::fail(format_args!(
-            "processor {pir} was to run vCPU {vcpu:?}, whose registers processor {holder} has"
-        )),
-    }
-    REGISTERS[vcpu.index()].0.get()
-}
-
-unsafe extern "C" {
-    fn vsx_save(area: *mut Vectors);
-    fn vsx_load(area: *const Vectors);
+    SLOTS.install(vcpu, start);
 }
 
 /// Moves the registers of `vcpu` into this processor, and those of the resident one out.
 fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
-    let pir = spr::read::<{ spr::PIR }>() as u32;
-    let start = SLOTS[vcpu.index()].start.lock().take();
+    let start = SLOTS.begins(vcpu);
     if cpu.resident == Some(vcpu) && start.is_none() {
-        return REGISTERS[vcpu.index()].0.get();
+        return SLOTS.context(vcpu.index());
     }
     spr::with_vectors(|| {
         if let Some(old) = cpu.resident.take() {
-            let slot = &SLOTS[old.index()];
             // SAFETY: this processor holds the slot: it made the vCPU resident.
-            let context = unsafe { &mut *REGISTERS[old.index()].0.get() };
-            spr::save(&mut context.special);
+            let context = unsafe { &mut *SLOTS.context(old.index()) };
+            special::save(&mut context.special);
             context.partitioned.pid = spr::read::<{ spr::PIDR }>();
             context.partitioned.lpcr = spr::read::<{ spr::LPCR }>();
             context.partitioned.deadline = deadline();
-            // SAFETY: the area is as large as `vsx.S` fills; vectors are on.
-            unsafe { vsx_save(&raw mut context.vectors) };
-            slot.holder.store(NOBODY, Ordering::Release);
+            context.vectors.save();
+            SLOTS.release(old);
         }
-        let at = take(vcpu, pir);
+        let at = SLOTS.take(vcpu, cpu.number).unwrap_or_else(|ProcessorId(holder)| {
+            crate::boot::fail(format_args!(
+                "vCPU {vcpu:?} was to run, whose registers processor {holder} has"
+            ))
+        });
         // SAFETY: `take` made this processor the only holder.
         let context = unsafe { &mut *at };
         if let Some(start) = &start {
@@ -213,26 +176,12 @@ fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
         spr::write::<{ spr::LPIDR }>(context.partitioned.lpid);
         spr::write::<{ spr::LPCR }>(context.partitioned.lpcr);
         spr::write::<{ spr::PIDR }>(context.partitioned.pid);
-        spr::load(&context.special);
+        special::load(&context.special);
         set_deadline(context.partitioned.deadline);
-        // SAFETY: the area was filled by `vsx_save` or is zero.
-        unsafe { vsx_load(&raw const context.vectors) };
+        context.vectors.load();
         cpu.resident = Some(vcpu);
         at
     })
-}
-
-/// When the decrementer of the resident vCPU expires. It has 32 bits (LPCR[LD] is off).
-pub(crate) fn deadline() -> u64 {
-    let left = i64::from(spr::read::<{ spr::DEC }>() as i32);
-    spr::read::<{ spr::TIMEBASE }>().saturating_add_signed(left)
-}
-
-fn set_deadline(deadline: u64) {
-    let left = deadline.saturating_sub(spr::read::<{ spr::TIMEBASE }>());
-    // Expired is negative, and stays so for four seconds: long enough to be seen.
-    let value = if left == 0 { -1 } else { left.min(i32::MAX as u64) as i64 };
-    spr::write::<{ spr::DEC }>(value.cast_unsigned());
 }
 
 /// A guest has exited. Returns the same context to resume it, or null for a switch.

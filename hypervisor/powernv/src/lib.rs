@@ -3,19 +3,18 @@
 //! The processor runs in real mode for ever: there is no host page table and no host TLB entry.
 //! `entry.S` has the first instructions, `switch.S` the vectors and the world switch; [`boot`]
 //! brings the machine up; [`context`] is a vCPU's registers and what a switch moves; [`machine`]
-//! implements what the policy asks for; [`opal`] speaks with the firmware; [`spr`] has the special
-//! registers. This crate and nothing else in the hypervisor has unsafe code.
+//! implements what the policy asks for; [`opal`] speaks with the firmware. Registers, storage and
+//! what else is the same in a partition are in `hypervisor/power`.
 #![no_std]
 
 mod boot;
 mod context;
 mod machine;
 mod opal;
-mod spr;
-mod storage;
+mod special;
+mod tlb;
 
 core::arch::global_asm!(include_str!("entry.S"));
-core::arch::global_asm!(include_str!("vsx.S"));
 core::arch::global_asm!(
     include_str!("switch.S"),
     GPR12 = const 12 * 8,

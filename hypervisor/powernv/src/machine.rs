@@ -1,25 +1,14 @@
 //! The machine that `hypervisor/core` runs on, in terms of registers, storage and firmware.
 
-use crate::{context, opal, spr, storage};
+use crate::{context, opal, tlb};
 use core::arch::asm;
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hv_core::{Fault, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_power::{partition, spr, storage};
 use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, msr, vector};
 
 /// Bare metal. There is one.
 pub(crate) struct PowerNv;
-
-/// The partition table (Power ISA v3.0B, Book III, 5.7.6.1): 64 KiB, as POWER9 wants it.
-#[repr(C, align(65536))]
-struct PartitionTable(UnsafeCell<[[u64; 2]; 4096]>);
-
-// SAFETY: entries are written by `set_partition` only, through `storage`, a doubleword at a time.
-unsafe impl Sync for PartitionTable {}
-
-static PARTITIONS: PartitionTable = PartitionTable(UnsafeCell::new([[0; 2]; 4096]));
-/// PTCR: log2 of the table's size, less 12.
-const TABLE_SIZE: u64 = 4;
 
 /// The processors' hardware numbers (PIR).
 static PIRS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
@@ -27,17 +16,14 @@ static PIRS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PRO
 /// msgsnd type 5: the directed hypervisor doorbell, to the thread in the low bits.
 const HYPERVISOR_DOORBELL: u64 = 5 << 27;
 
-/// HFSCR: every facility for guests but transactional memory (bit 5) and `stop` (bit 9).
-const GUEST_FACILITIES: u64 = 0x3def;
-
 /// Sets this processor's registers that stay as they are.
 pub(crate) fn init_processor(processor: ProcessorId) {
     let pir = spr::read::<{ spr::PIR }>();
     if let Some(slot) = PIRS.get(processor.0 as usize) {
         slot.store(pir as u32, Ordering::Release);
     }
-    spr::write::<{ spr::PTCR }>(PARTITIONS.0.get() as u64 | TABLE_SIZE);
-    spr::write::<{ spr::HFSCR }>(GUEST_FACILITIES);
+    spr::write::<{ spr::PTCR }>(partition::control());
+    spr::write::<{ spr::HFSCR }>(spr::GUEST_FACILITIES);
     spr::write::<{ spr::AMOR }>(u64::MAX);
     spr::write::<{ spr::AMR }>(0);
     spr::write::<{ spr::DPDES }>(0);
@@ -88,14 +74,12 @@ impl Machine for PowerNv {
         storage::shared_word(at).fetch_and(bits, Ordering::AcqRel)
     }
 
-    fn set_partition(&self, partition: Partition, [host, guest]: [u64; 2]) {
-        let at = RealAddr::new(PARTITIONS.0.get() as u64 + u64::from(partition.0) * 16);
-        storage::store_entry(at.offset(8), guest);
-        storage::store_entry(at, host);
+    fn set_partition(&self, partition: Partition, entry: [u64; 2]) {
+        partition::set(partition, entry);
     }
 
     fn flush_partition(&self, partition: Partition) {
-        storage::invalidate_partition(partition.0.into());
+        tlb::invalidate_partition(partition.0.into());
     }
 
     fn install(&self, vcpu: VcpuId, start: &Start) {
@@ -118,7 +102,7 @@ impl Machine for PowerNv {
     }
 
     fn guest_deadline(&self) -> u64 {
-        context::deadline()
+        spr::deadline()
     }
 
     fn fault(&self, vector: u16) -> Fault {

@@ -15,7 +15,9 @@ pub use k42::consoles::{Ending, State};
 pub use k42::description::{Description, Model};
 pub use machine::{Console, Machine};
 
-/// Both machines.
+/// Both machines in which the hypervisor is nested, a guest of another.
+pub const NESTED: [Model; 2] = [Model::Pseries9, Model::Pseries10];
+/// Both machines of bare metal.
 pub const MODELS: [Model; 2] = [Model::Powernv9, Model::Powernv10];
 /// Both kernels, by their files' names.
 pub const KERNELS: [&str; 2] = ["vmlinux-6.1", "vmlinux-6.12"];

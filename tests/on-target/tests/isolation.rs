@@ -7,31 +7,42 @@ use libtest_mimic::Trial;
 use crate::test;
 
 pub fn tests() -> Vec<Trial> {
+    let mut tests = hostile(Model::Powernv9, "isolation");
+    tests.extend([
+        test("isolation::linux_counts_while_k42_spins", linux_counts_while_k42_spins),
+        test("isolation::k42_counts_while_linux_spins", k42_counts_while_linux_spins),
+        test("isolation::linux_panic", linux_panic),
+    ]);
+    tests
+}
+
+/// What a hostile guest does by itself, on any machine; `group` begins the tests' names.
+pub fn hostile(model: Model, group: &str) -> Vec<Trial> {
     let culprit = |name: &str, said: &'static str| {
-        let (title, bootargs) = (format!("isolation::{name}"), format!("test={name}"));
-        test(title, move || crash(&bootargs, said))
+        let bootargs = format!("test={name}");
+        test(format!("{group}::{name}"), move || crash(model, &bootargs, said))
+    };
+    let judge = |title: &str, name: &'static str| {
+        test(format!("{group}::{title}"), move || passes(model, name))
     };
     vec![
         culprit("jump", r"instruction fetch at guest real 0x[0-9a-f]+ .*outside its memory"),
         culprit("read", r"load at guest real 0x[0-9a-f]+ .*outside its memory"),
         culprit("write", r"store at guest real 0x[0-9a-f]+ .*outside its memory"),
-        test("isolation::privileged_instruction", || passes("priv")),
-        test("isolation::hypercall_from_problem_state", || passes("userhcall")),
-        test("isolation::random_hypercalls", random_hypercalls),
-        test("isolation::linux_counts_while_k42_spins", linux_counts_while_k42_spins),
-        test("isolation::k42_counts_while_linux_spins", k42_counts_while_linux_spins),
-        test("isolation::linux_panic", linux_panic),
+        judge("privileged_instruction", "priv"),
+        judge("hypercall_from_problem_state", "userhcall"),
+        test(format!("{group}::random_hypercalls"), move || random_hypercalls(model)),
     ]
 }
 
 /// The culprit, a guest that counts, and a Linux, in turns on one processor.
-fn with_witnesses(name: &str, bootargs: &str) -> anyhow::Result<Machine> {
+fn with_witnesses(model: Model, name: &str, bootargs: &str) -> anyhow::Result<Machine> {
     let mut linux = describe::linux("linux", KERNELS[1], "quiet");
     linux.weight = 1024; // the others never sleep
     let domains =
         vec![describe::bare("culprit", bootargs), describe::bare("counter", "test=count"), linux];
-    let name = format!("isolation-{name}");
-    Machine::boot(&describe::machine(&name, Model::Powernv9, domains))
+    let name = format!("isolation-{}-{name}", model.name());
+    Machine::boot(&describe::machine(&name, model, domains))
 }
 
 /// Both witnesses do something new.
@@ -48,8 +59,8 @@ fn count(machine: &mut Machine) -> anyhow::Result<u64> {
     Ok(machine.console("counter").expect(r"^count (\d+)$")?.parse()?)
 }
 
-fn crash(bootargs: &str, said: &str) -> anyhow::Result<()> {
-    let mut machine = with_witnesses(bootargs.trim_start_matches("test="), bootargs)?;
+fn crash(model: Model, bootargs: &str, said: &str) -> anyhow::Result<()> {
+    let mut machine = with_witnesses(model, bootargs.trim_start_matches("test="), bootargs)?;
     let line = format!(r"^domain 1 \(culprit\): crashed: {said}; instruction 0x[0-9a-f]+, link");
     machine.console("hypervisor").expect(&line)?;
     machine.console("linux").expect("^linux:~# ")?;
@@ -57,17 +68,17 @@ fn crash(bootargs: &str, said: &str) -> anyhow::Result<()> {
 }
 
 /// A guest that judges by itself.
-fn passes(name: &str) -> anyhow::Result<()> {
+fn passes(model: Model, name: &str) -> anyhow::Result<()> {
     let domains = vec![describe::bare("guest", &format!("test={name}"))];
-    let title = format!("isolation-{name}");
-    let mut machine = Machine::boot(&describe::machine(&title, Model::Powernv9, domains))?;
+    let title = format!("isolation-{}-{name}", model.name());
+    let mut machine = Machine::boot(&describe::machine(&title, model, domains))?;
     let verdict = machine.console("guest").expect(r"^(ok|not ok) .*$")?;
     anyhow::ensure!(verdict == "ok", "the guest says: {}", machine.console("guest").said());
     machine.console("guest").ends_with(&Ending::Exit(0))
 }
 
-fn random_hypercalls() -> anyhow::Result<()> {
-    let mut machine = with_witnesses("fuzz", "test=fuzz seed=20060418 calls=100000")?;
+fn random_hypercalls(model: Model) -> anyhow::Result<()> {
+    let mut machine = with_witnesses(model, "fuzz", "test=fuzz seed=20060418 calls=100000")?;
     machine.console("hypervisor").expect(r"^domain 1 \(culprit\): refused: .*; instruction 0x")?;
     machine.console("linux").expect("^linux:~# ")?;
     let calls =
@@ -77,7 +88,7 @@ fn random_hypercalls() -> anyhow::Result<()> {
 }
 
 fn linux_counts_while_k42_spins() -> anyhow::Result<()> {
-    let mut machine = with_witnesses("spin", "test=spin")?;
+    let mut machine = with_witnesses(Model::Powernv9, "spin", "test=spin")?;
     machine.console("culprit").expect("^spinning$")?;
     machine.console("linux").expect("^linux:~# ")?;
     others_live(&mut machine)?;
@@ -111,7 +122,7 @@ fn k42_counts_while_linux_spins() -> anyhow::Result<()> {
 }
 
 fn linux_panic() -> anyhow::Result<()> {
-    let mut machine = with_witnesses("panic", "test=count")?;
+    let mut machine = with_witnesses(Model::Powernv9, "panic", "test=count")?;
     machine.console("linux").expect("^linux:~# ")?;
     machine.console("linux").line("echo c > /proc/sysrq-trigger");
     machine.console("hypervisor").expect(r"^domain 3 \(linux\): crashed: its kernel panicked: ")?;

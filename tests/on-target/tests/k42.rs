@@ -35,7 +35,7 @@ fn run(model: Model, words: &[&str], input: &[u8]) -> anyhow::Result<(u8, Vec<u8
     Ok((status, output))
 }
 
-fn output_and_exit_status(model: Model) -> anyhow::Result<()> {
+pub fn output_and_exit_status(model: Model) -> anyhow::Result<()> {
     let (status, output) = run(model, &["echo", "hello", "world"], b"")?;
     assert_eq!((status, String::from_utf8_lossy(&output).as_ref()), (0, "hello world\n"));
     let (status, output) = run(model, &["sh", "-c", "exit 7"], b"")?;

@@ -14,15 +14,15 @@ pub fn tests() -> Vec<Trial> {
         }
     }
     tests.push(test("linux::two_at_once", two_at_once));
-    tests.push(test("linux::two_vcpus", two_vcpus));
-    tests.push(test("processors::two_run_at_once", two_processors));
+    tests.push(test("linux::two_vcpus", || two_vcpus(Model::Powernv9)));
+    tests.push(test("processors::two_run_at_once", || two_processors(Model::Powernv9)));
     tests
 }
 
 /// What the shell prompts with.
 const PROMPT: &str = r"^linux:~# ";
 
-fn shell(model: Model, kernel: &str) -> anyhow::Result<()> {
+pub fn shell(model: Model, kernel: &str) -> anyhow::Result<()> {
     let name = format!("linux-{}-{kernel}", model.name());
     let domains = vec![describe::linux("linux", kernel, "quiet")];
     let mut machine = Machine::boot(&describe::machine(&name, model, domains))?;
@@ -60,10 +60,11 @@ fn two_at_once() -> anyhow::Result<()> {
     machine.wait_end()
 }
 
-fn two_vcpus() -> anyhow::Result<()> {
+pub fn two_vcpus(model: Model) -> anyhow::Result<()> {
     let mut domain = describe::linux("linux", KERNELS[1], "quiet");
     domain.vcpus = 2;
-    let mut description = describe::machine("two-vcpus", Model::Powernv9, vec![domain]);
+    let mut description =
+        describe::machine(&format!("two-vcpus-{}", model.name()), model, vec![domain]);
     description.processors = 2;
     let mut machine = Machine::boot(&description)?;
     let mut linux = machine.console("linux");
@@ -76,10 +77,11 @@ fn two_vcpus() -> anyhow::Result<()> {
 }
 
 /// Two guests that never sleep, on a processor each.
-fn two_processors() -> anyhow::Result<()> {
+pub fn two_processors(model: Model) -> anyhow::Result<()> {
     let names = ["first", "second"];
     let domains = names.iter().map(|name| describe::bare(name, "test=count")).collect();
-    let mut description = describe::machine("two-processors", Model::Powernv9, domains);
+    let mut description =
+        describe::machine(&format!("two-processors-{}", model.name()), model, domains);
     description.processors = 2;
     let mut machine = Machine::boot(&description)?;
     machine.console("hypervisor").expect("^hypervisor: 2 processors, ")?;

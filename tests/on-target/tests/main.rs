@@ -8,6 +8,7 @@ mod figures;
 mod isolation;
 mod k42;
 mod linux;
+mod nested;
 mod programs;
 mod stress;
 
@@ -31,6 +32,7 @@ fn main() {
         programs::tests(),
         figures::tests(),
         demo::tests(),
+        nested::tests(),
         stress::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit();

@@ -4,7 +4,7 @@
 //! bit its meaning. We say what a guest of QEMU's emulated POWER9 and POWER10 may use. Left out
 //! are transactional memory, which both have only as an empty shell, and large cache-inhibited pages.
 
-use boot_archive::Machine;
+use boot_archive::{Machine, Processor};
 
 /// Attribute byte and its bits, what both processors have.
 const COMMON: [(usize, u8); 25] = [
@@ -54,9 +54,9 @@ const POWER10: [(usize, u8); 2] = [
 
 /// The property's value.
 pub(super) fn property(machine: Machine) -> Vec<u8> {
-    let (size, own): (u8, &[(usize, u8)]) = match machine {
-        Machine::Powernv9 => (66, &POWER9),
-        Machine::Powernv10 => (74, &POWER10),
+    let (size, own): (u8, &[(usize, u8)]) = match machine.processor() {
+        Processor::Power9 => (66, &POWER9),
+        Processor::Power10 => (74, &POWER10),
     };
     let mut value = vec![0; 2 + usize::from(size)];
     value[0] = size;

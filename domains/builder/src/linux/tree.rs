@@ -1,7 +1,7 @@
 //! The device tree of a Linux domain: the least that takes Debian's kernels to a shell with the
 //! hypervisor's console, timers and interrupts. LoPAR names the properties.
 
-use boot_archive::Machine;
+use boot_archive::{Machine, Processor};
 use vm_fdt::{Error, FdtWriter};
 
 use super::{Linux, Places, RTAS_SIZE, features};
@@ -100,9 +100,9 @@ fn chosen(tree: &mut FdtWriter, guest: &Linux, places: Places) -> Result<(), Err
 /// One node a vCPU: cores with one thread each, so that the kernel never sends a doorbell between
 /// threads of a core.
 fn processor(tree: &mut FdtWriter, machine: Machine, number: u32) -> Result<(), Error> {
-    let model = match machine {
-        Machine::Powernv9 => "POWER9",
-        Machine::Powernv10 => "POWER10",
+    let model = match machine.processor() {
+        Processor::Power9 => "POWER9",
+        Processor::Power10 => "POWER10",
     };
     node(tree, &format!("PowerPC,{model}@{number:x}"), |tree| {
         tree.property_string("device_type", "cpu")?;

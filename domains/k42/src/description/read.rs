@@ -107,7 +107,8 @@ fn model(machine: &Fields<'_, '_>) -> Option<Machine> {
     }
     let model = Machine::from_name(name?);
     if model.is_none() {
-        machine.wrong("model", "there is no such machine; write \"powernv9\" or \"powernv10\"");
+        let names = Machine::ALL.map(|model| format!("\"{}\"", model.name())).join(", ");
+        machine.wrong("model", format!("there is no such machine; there are {names}"));
     }
     model
 }

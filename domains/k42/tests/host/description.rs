@@ -196,7 +196,7 @@ fn every_fault_has_its_words() {
         (
             "powernv10",
             "pseries",
-            "test.toml:3: machine: model: there is no such machine; write \"powernv9\" or \"powernv10\"",
+            "test.toml:3: machine: model: there is no such machine; there are \"powernv9\", \"powernv10\", \"pseries9\", \"pseries10\"",
         ),
         (
             "model = \"powernv10\"",

@@ -6,10 +6,10 @@
 
 use core::arch::asm;
 use core::sync::atomic::AtomicU64;
-use k42_lib::RealAddr;
+use k42_lib::{RealAddr, vector};
 
 /// Copies from real storage.
-pub(crate) fn read(from: RealAddr, into: &mut [u8]) {
+pub fn read(from: RealAddr, into: &mut [u8]) {
     let source = from.value() as *const u8;
     // SAFETY: the policy gives only addresses of frames whose owner it holds locked; a guest that
     // writes there meanwhile changes bytes, which are copied, not referred to.
@@ -17,14 +17,14 @@ pub(crate) fn read(from: RealAddr, into: &mut [u8]) {
 }
 
 /// Copies to real storage.
-pub(crate) fn write(to: RealAddr, from: &[u8]) {
+pub fn write(to: RealAddr, from: &[u8]) {
     let target = to.value() as *mut u8;
     // SAFETY: as in `read`; a domain's frames never hold the hypervisor's own data.
     unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), target, from.len()) };
 }
 
 /// Makes stored instructions visible to fetches (Power ISA v3.0B, Book II, 4.3.1).
-pub(crate) fn synchronize_code(at: RealAddr, length: u64) {
+fn synchronize_code(at: RealAddr, length: u64) {
     for line in (at.value()..at.value() + length).step_by(128) {
         // SAFETY: writes back and invalidates cache lines; storage stays as it is.
         unsafe {
@@ -36,7 +36,7 @@ pub(crate) fn synchronize_code(at: RealAddr, length: u64) {
 }
 
 /// Zeroes blocks of 128 bytes, the processor's cache line.
-pub(crate) fn zero(at: RealAddr, length: u64) {
+pub fn zero(at: RealAddr, length: u64) {
     let mut line = at.value();
     let end = line + length;
     while line < end {
@@ -47,50 +47,38 @@ pub(crate) fn zero(at: RealAddr, length: u64) {
 }
 
 /// A doubleword of a page that a guest and the hypervisor share, for atomic changes.
-pub(crate) fn shared_word(at: RealAddr) -> &'static AtomicU64 {
+pub fn shared_word(at: RealAddr) -> &'static AtomicU64 {
     // SAFETY: aligned, in a frame that is mapped for guests and never holds a Rust object; all
     // that the hypervisor does with it is atomic.
     unsafe { AtomicU64::from_ptr(at.value() as *mut u64) }
 }
 
 /// Loads a doubleword that a table walk reads: big-endian.
-pub(crate) fn load_entry(at: RealAddr) -> u64 {
+pub fn load_entry(at: RealAddr) -> u64 {
     let source = at.value() as *const u64;
     // SAFETY: the address lies in a table of ours, aligned; the processor only reads it.
     u64::from_be(unsafe { source.read_volatile() })
 }
 
 /// Stores a doubleword that a table walk reads, after all stores before it.
-pub(crate) fn store_entry(at: RealAddr, entry: u64) {
+pub fn store_entry(at: RealAddr, entry: u64) {
     let target = at.value() as *mut u64;
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
     // SAFETY: as in `load_entry`; an aligned doubleword is stored at once.
     unsafe { target.write_volatile(entry.to_be()) };
 }
 
-/// Drops all translations of partition `lpid` from every processor (Power ISA v3.0B, Book III,
-/// 5.9.3.2): partition-scoped and process-scoped.
-pub(crate) fn invalidate_partition(lpid: u64) {
-    /// tlbie RB, RS with RIC = 2 (everything), R = 1 (radix); PRS in bit 14.
-    const TLBIE: u32 = 0x7c00_0264 | 2 << 18 | 1 << 16;
-    const PROCESS_SCOPED: u32 = 1 << 17;
-    /// IS = 2 in bits 52:53 of RB: all entries of the partition in RS.
-    const ALL_OF_PARTITION: u64 = 2 << 10;
-    // SAFETY: invalidating translations is always sound; the barriers order it as the
-    // architecture asks (ptesync before; eieio, tlbsync, ptesync after).
-    unsafe {
-        asm!(
-            "ptesync",
-            ".long {partition} | 4 << 21 | 3 << 11", // RS = r4, RB = r3
-            ".long {process} | 4 << 21 | 3 << 11",
-            "eieio",
-            "tlbsync",
-            "ptesync",
-            partition = const TLBIE,
-            process = const TLBIE | PROCESS_SCOPED,
-            in("r3") ALL_OF_PARTITION,
-            in("r4") lpid,
-            options(nostack, preserves_flags)
-        );
-    }
+/// Copies interrupt vectors, which start at the symbol `start`, to real address 0. The first is at
+/// 0x100: what lies before it is not copied, since no Rust code may write to address 0.
+///
+/// # Safety
+/// The linker has put vectors between the two addresses.
+pub unsafe fn install_vectors(start: *const u8, end: *const u8) {
+    let first = RealAddr::new(vector::SYSTEM_RESET.into());
+    let from = start as u64 + first.value();
+    let length = end as u64 - from;
+    // SAFETY: the caller says so.
+    let vectors = unsafe { core::slice::from_raw_parts(from as *const u8, length as usize) };
+    write(first, vectors);
+    synchronize_code(first, length);
 }

@@ -1,0 +1,195 @@
+//! The machine that `hypervisor/core` runs on, in terms of registers, storage and hypercalls.
+
+use crate::context::{self, with_resident};
+use crate::hcall;
+use core::sync::atomic::Ordering::{self, Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64};
+use hv_core::{Fault, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_power::{partition, spr, storage};
+use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, vector};
+
+/// A partition with guests of its own. There is one.
+pub(crate) struct Nested;
+
+/// What a processor knows; but for `server` only it reads and writes it.
+pub(crate) struct Cpu {
+    /// Its number for interrupts.
+    server: AtomicU32,
+    /// The vCPU whose registers are in the processor, by its index.
+    pub(crate) resident: AtomicU32,
+    /// When the policy wants an exit, in timebase ticks.
+    alarm: AtomicU64,
+    /// When the guest exits for us to see whether it has enabled interrupts.
+    window: AtomicU64,
+}
+
+pub(crate) static CPUS: [Cpu; MAX_PROCESSORS] = [const {
+    Cpu {
+        server: AtomicU32::new(0),
+        resident: AtomicU32::new(u32::MAX),
+        alarm: AtomicU64::new(u64::MAX),
+        window: AtomicU64::new(u64::MAX),
+    }
+}; MAX_PROCESSORS];
+
+/// How long a guest runs with an interrupt waiting until it is looked at again: 40 microseconds.
+/// The hypervisor below us offers no exit on the guest's enabling of interrupts.
+const WINDOW_TICKS: u64 = Nested::TICKS_PER_SECOND / 25_000;
+
+/// This processor's number, which is kept in SPRG0: guests have one of their own.
+pub(crate) fn this_processor() -> usize {
+    spr::read::<{ spr::SPRG0 }>() as usize % MAX_PROCESSORS
+}
+
+/// Sets up the processor that this is.
+pub(crate) fn init_processor(processor: ProcessorId) {
+    spr::write::<{ spr::SPRG0 }>(processor.0.into());
+    hcall::accept_interrupts();
+}
+
+impl Cpu {
+    pub(crate) fn set_server(&self, server: u32) {
+        self.server.store(server, Relaxed);
+    }
+
+    /// When the guest is to exit; a window is good for one exit.
+    pub(crate) fn expiry(&self) -> u64 {
+        let at = self.alarm.load(Relaxed).min(self.window.swap(u64::MAX, Relaxed));
+        at.min(Nested.timebase() + i32::MAX as u64)
+    }
+
+    pub(crate) fn alarm_is_due(&self) -> bool {
+        self.alarm.load(Relaxed) <= Nested.timebase()
+    }
+
+    /// Takes back the interrupt of a kick.
+    pub(crate) fn take_kick(&self) {
+        hcall::take_interrupt(self.server.load(Relaxed));
+    }
+}
+
+impl Machine for Nested {
+    fn timebase(&self) -> u64 {
+        spr::read::<{ spr::TIMEBASE }>()
+    }
+
+    fn read(&self, from: RealAddr, into: &mut [u8]) {
+        storage::read(from, into);
+    }
+
+    fn write(&self, to: RealAddr, from: &[u8]) {
+        storage::write(to, from);
+    }
+
+    fn zero(&self, at: RealAddr, length: u64) {
+        storage::zero(at, length);
+    }
+
+    fn load_entry(&self, at: RealAddr) -> u64 {
+        storage::load_entry(at)
+    }
+
+    fn store_entry(&self, at: RealAddr, entry: u64) {
+        storage::store_entry(at, entry);
+    }
+
+    fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
+        storage::shared_word(at).fetch_or(bits, Ordering::AcqRel)
+    }
+
+    fn fetch_and(&self, at: RealAddr, bits: u64) -> u64 {
+        storage::shared_word(at).fetch_and(bits, Ordering::AcqRel)
+    }
+
+    fn set_partition(&self, partition: Partition, entry: [u64; 2]) {
+        partition::set(partition, entry);
+    }
+
+    fn flush_partition(&self, partition: Partition) {
+        hcall::invalidate_partition(partition.0.into());
+    }
+
+    fn install(&self, vcpu: VcpuId, start: &Start) {
+        context::install(vcpu, start);
+    }
+
+    fn set_interrupt_endian(&self, little: bool) {
+        with_resident(|context| {
+            let before = context.state.lpcr & !lpcr::ILE;
+            context.state.lpcr = if little { before | lpcr::ILE } else { before };
+        });
+    }
+
+    fn interrupt_endian(&self) -> bool {
+        with_resident(|context| context.state.lpcr & lpcr::ILE != 0)
+    }
+
+    fn set_interrupted_state(&self, nip: u64, msr: u64) {
+        with_resident(|context| (context.state.srr0, context.state.srr1) = (nip, msr));
+    }
+
+    fn guest_deadline(&self) -> u64 {
+        spr::deadline()
+    }
+
+    fn fault(&self, vector: u16) -> Fault {
+        with_resident(|context| {
+            let state = &context.state;
+            // The cause of a fetch's fault is lost on the way from the hypervisor below us.
+            let (effective, status) = match vector {
+                vector::HYPERVISOR_INSTRUCTION_STORAGE => (context.registers.nip(), 0),
+                _ => (state.hdar, state.hdsisr),
+            };
+            let effective = EffAddr::new(effective);
+            let page = GuestAddr::new(state.asdr).align_down(1 << 12);
+            Fault { effective, guest: page.offset(effective.offset_in(1 << 12)), status }
+        })
+    }
+
+    fn request_window(&self) {
+        CPUS[this_processor()].window.store(self.timebase() + WINDOW_TICKS, Relaxed);
+    }
+
+    fn ring(&self) {
+        with_resident(|context| context.rung = true);
+        spr::ring_doorbell();
+    }
+
+    fn set_alarm(&self, at: u64) {
+        CPUS[this_processor()].alarm.store(at, Relaxed);
+    }
+
+    fn wait(&self) {
+        let cpu = &CPUS[this_processor()];
+        spr::set_deadline(cpu.alarm.load(Relaxed));
+        hcall::cede();
+        cpu.take_kick();
+    }
+
+    fn kick(&self, processor: ProcessorId) {
+        let number = processor.0 as usize;
+        if let Some(cpu) = CPUS.get(number).filter(|_| number != this_processor()) {
+            hcall::interrupt(cpu.server.load(Relaxed));
+        }
+    }
+
+    fn console_write(&self, bytes: &[u8]) {
+        hcall::console_write(bytes);
+    }
+
+    fn console_read(&self, into: &mut [u8]) -> usize {
+        let mut taken = [0; 16];
+        match into.get_mut(..taken.len()) {
+            Some(into) => {
+                let length = hcall::console_read(&mut taken);
+                into.copy_from_slice(&taken);
+                length
+            }
+            None => 0, // what is taken cannot be put back
+        }
+    }
+
+    fn power_off(&self) -> ! {
+        crate::boot::power_off()
+    }
+}

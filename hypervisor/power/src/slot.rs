@@ -1,0 +1,76 @@
+//! Places for the vCPUs' registers, each of which one processor at a time may touch.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, Ordering};
+use hv_core::vcpu::MAX_VCPUS;
+use hv_core::{ProcessorId, Start, VcpuId};
+use spin::Mutex;
+
+/// Nobody's: no processor has this slot's registers.
+const NOBODY: u32 = u32::MAX;
+
+/// The registers `C` of a vCPU. They are apart from [`Slots`] so that an image holds no zeroes for
+/// them.
+pub struct Registers<C>(UnsafeCell<C>);
+
+// SAFETY: touched only by the processor that the slot's `holder` names (see `Slots::take`).
+unsafe impl<C> Sync for Registers<C> {}
+
+impl<C> Registers<C> {
+    /// With this in them.
+    pub const fn new(context: C) -> Registers<C> {
+        Registers(UnsafeCell::new(context))
+    }
+}
+
+/// Whose a vCPU's registers are, and how it starts.
+struct Slot {
+    /// The processor that may touch them.
+    holder: AtomicU32,
+    /// How the vCPU starts, when it next gets a processor.
+    start: Mutex<Option<Start>>,
+}
+
+/// The places of all vCPUs.
+pub struct Slots<C: 'static> {
+    registers: &'static [Registers<C>; MAX_VCPUS],
+    slots: [Slot; MAX_VCPUS],
+}
+
+impl<C> Slots<C> {
+    /// Slots that nobody holds.
+    pub const fn new(registers: &'static [Registers<C>; MAX_VCPUS]) -> Slots<C> {
+        let slots =
+            [const { Slot { holder: AtomicU32::new(NOBODY), start: Mutex::new(None) } }; MAX_VCPUS];
+        Slots { registers, slots }
+    }
+
+    /// Notes how the vCPU starts; it takes effect when it next gets a processor.
+    pub fn install(&self, vcpu: VcpuId, start: &Start) {
+        *self.slots[vcpu.index()].start.lock() = Some(*start);
+    }
+
+    /// How the vCPU is to start anew, if it is to: told once.
+    pub fn begins(&self, vcpu: VcpuId) -> Option<Start> {
+        self.slots[vcpu.index()].start.lock().take()
+    }
+
+    /// Makes the registers `processor`'s alone; or says which processor has them.
+    pub fn take(&self, vcpu: VcpuId, processor: ProcessorId) -> Result<*mut C, ProcessorId> {
+        let (me, holder) = (processor.0, &self.slots[vcpu.index()].holder);
+        match holder.compare_exchange(NOBODY, me, Ordering::Acquire, Ordering::Relaxed) {
+            Err(holder) if holder != me => Err(ProcessorId(holder)),
+            _ => Ok(self.context(vcpu.index())),
+        }
+    }
+
+    /// Lets another processor take them.
+    pub fn release(&self, vcpu: VcpuId) {
+        self.slots[vcpu.index()].holder.store(NOBODY, Ordering::Release);
+    }
+
+    /// Where they are, by the vCPU's index; only for the processor that has taken them.
+    pub fn context(&self, index: usize) -> *mut C {
+        self.registers[index].0.get()
+    }
+}

@@ -1,0 +1,74 @@
+//! Starting: the domains of the boot archive, and the other processors, one after the other.
+
+use boot_archive::{Archive, ArchiveError};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering};
+use hv_core::frames::FRAME_SIZE;
+use hv_core::{Hypervisor, MAX_PROCESSORS, Machine, ProcessorId};
+
+use crate::tree::Range;
+
+/// A processor's stack. `cargo k42 audit` says how deep it gets.
+const STACK: usize = 32 << 10;
+
+#[repr(C, align(128))]
+struct Stack(UnsafeCell<[u8; STACK]>);
+
+// SAFETY: a stack is used by its processor alone.
+unsafe impl Sync for Stack {}
+
+static STACKS: [Stack; MAX_PROCESSORS] =
+    [const { Stack(UnsafeCell::new([0; STACK])) }; MAX_PROCESSORS];
+
+/// The stack of the processor that is being started; `entry.S` reads it.
+#[unsafe(no_mangle)]
+static secondary_stack: AtomicU64 = AtomicU64::new(0);
+/// Which processor is being started: its number, until it has arrived.
+static ARRIVING: AtomicU64 = AtomicU64::new(NOBODY);
+const NOBODY: u64 = u64::MAX;
+
+/// Where the stack of a processor begins.
+pub fn stack_top(number: ProcessorId) -> u64 {
+    STACKS[number.0 as usize].0.get() as u64 + STACK as u64 - 128
+}
+
+/// Starts a processor with what asks the firmware to, which returns false when it refuses; waits
+/// until the processor has [`arrived`].
+pub fn start_processor(number: ProcessorId, firmware: impl FnOnce() -> bool) -> bool {
+    secondary_stack.store(stack_top(number), Ordering::Release);
+    ARRIVING.store(number.0.into(), Ordering::Release);
+    let started = firmware();
+    while started && ARRIVING.load(Ordering::Acquire) != NOBODY {
+        core::hint::spin_loop();
+    }
+    started
+}
+
+/// The number of the processor that is being started, for itself.
+pub fn arriving() -> ProcessorId {
+    ProcessorId(ARRIVING.load(Ordering::Acquire) as u32)
+}
+
+/// It is ready; the next can be started.
+pub fn arrived() {
+    ARRIVING.store(NOBODY, Ordering::Release);
+}
+
+/// Starts the domains of the archive that the firmware has loaded there.
+///
+/// # Safety
+/// The range is storage that nobody writes to from now on.
+pub unsafe fn start_domains<M: Machine>(
+    hypervisor: &Hypervisor<M>,
+    (start, end): Range,
+    processors: usize,
+) -> Result<(), ArchiveError> {
+    let length = (end.value() - start.value()) as usize;
+    // SAFETY: the caller says so.
+    let bytes = unsafe { core::slice::from_raw_parts(start.value() as *const u8, length) };
+    let archive = Archive::parse(bytes)?;
+    let free = hypervisor.free_frames() as u64 * FRAME_SIZE;
+    let says = format_args!("{processors} processors, {} MiB free", free >> 20);
+    hypervisor.start_all(&archive, says);
+    Ok(())
+}
