@@ -149,8 +149,8 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    /// The guest's kernel has panicked and says why. Linux 6.1 to 6.12 pass address 0, one argument
-    /// off: their consoles have the words.
+    /// The guest's kernel has panicked and says why. Linux 6.12 passes address 0, one argument
+    /// off: its console has the words.
     fn last_words(&self, caller: &mut Caller<'_>, at: Option<u32>) {
         let mut bytes = [0; LAST_WORDS];
         let said = at.is_some_and(|at| {
