@@ -114,11 +114,6 @@ impl GuestMemory {
         self.size
     }
 
-    /// The owner its frames carry.
-    pub fn owner(&self) -> Owner {
-        self.owner
-    }
-
     /// Maps a page of 4 KiB that is the hypervisor's and not the guest's memory, for loads and
     /// stores. Nothing was there, so no translation has to be forgotten.
     ///
