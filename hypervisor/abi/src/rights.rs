@@ -11,10 +11,18 @@ bitflags::bitflags! {
         const CONSOLE = 1 << 1;
         /// Its own translation and interrupt mode: process table, interrupt endianness.
         const TRANSLATION = 1 << 2;
-        /// Event channels with other domains.
-        const EVENTS = 1 << 4;
         /// PAPR's interrupt presentation and firmware (RTAS), for Linux.
         const PLATFORM = 1 << 3;
+        /// Event channels with other domains.
+        const EVENTS = 1 << 4;
+        /// Making, changing and ending other domains; looking at the whole machine.
+        const CONTROL = 1 << 5;
+        /// Lending its pages to other domains, and using theirs.
+        const GRANTS = 1 << 6;
+        /// A port of the logical LAN.
+        const LAN = 1 << 7;
+        /// Processor time that is set aside for it.
+        const RESERVED = 1 << 8;
     }
 }
 
