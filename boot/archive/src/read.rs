@@ -30,6 +30,8 @@ pub struct DomainImage<'a> {
     pub vcpus: u32,
     /// Its proportional share, at least 1.
     pub weight: u32,
+    /// What it may ask of the hypervisor beyond its own affairs: bits whose meaning is not ours.
+    pub rights: u32,
     /// The guest real address of its first instruction.
     pub entry: u64,
     /// The guest real address of its device tree: r3 at entry.
@@ -129,6 +131,7 @@ impl<'a> DomainImage<'a> {
             memory_size: fields.u64("memory-size")?,
             vcpus: fields.u32("vcpus")?,
             weight: fields.u32("weight")?,
+            rights: fields.u32("rights")?,
             entry: fields.u64("entry")?,
             device_tree: fields.u64("device-tree")?,
             little_endian: node.property("little-endian").is_some(),

@@ -28,6 +28,8 @@ pub struct Domain {
     pub vcpus: u32,
     /// Its proportional share.
     pub weight: u32,
+    /// What it may ask of the hypervisor beyond its own affairs (`hypervisor/abi`, `Rights`).
+    pub rights: u32,
     /// The guest real address of its first instruction.
     pub entry: u64,
     /// The guest real address of its device tree.
@@ -145,6 +147,7 @@ fn index(
         fdt.property_u64("memory-size", domain.memory_size)?;
         fdt.property_u32("vcpus", domain.vcpus)?;
         fdt.property_u32("weight", domain.weight)?;
+        fdt.property_u32("rights", domain.rights)?;
         fdt.property_u64("entry", domain.entry)?;
         fdt.property_u64("device-tree", domain.device_tree)?;
         if domain.little_endian {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use boot_archive::write::Domain;
 use boot_archive::{MEMORY_GRANULE, Machine};
 
+pub use hv_abi::Rights;
 pub use image::{Image, ImageError};
 pub use layout::LayoutError;
 
@@ -39,6 +40,8 @@ pub struct Plan {
     pub vcpus: u32,
     /// Its proportional share.
     pub weight: u32,
+    /// What it may ask of the hypervisor beyond its own affairs.
+    pub rights: Rights,
     /// What runs in it.
     pub guest: Guest,
 }

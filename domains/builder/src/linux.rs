@@ -73,6 +73,7 @@ pub(crate) fn build(machine: Machine, plan: &Plan, guest: &Linux) -> Result<Doma
         memory_size: plan.memory_size,
         vcpus: plan.vcpus,
         weight: plan.weight,
+        rights: plan.rights.bits(),
         entry: image.entry_at(|segment| segment.physical_address).map_err(wrong)?,
         device_tree,
         // The kernel's first instructions switch to its own byte order; PAPR starts big-endian.

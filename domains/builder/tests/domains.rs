@@ -6,7 +6,7 @@ use boot_archive::write::Domain;
 use boot_archive::{Machine, Personality};
 use domain_builder::k42::{Application, K42};
 use domain_builder::linux::Linux;
-use domain_builder::{BuildError, Guest, Plan, build};
+use domain_builder::{BuildError, Guest, Plan, Rights, build};
 use elf::Part;
 use fdt::Fdt;
 use proptest::prelude::*;
@@ -16,7 +16,15 @@ const TOP: u64 = 0xc000_0000_0000_0000;
 
 fn plan(guest: Guest) -> Plan {
     let name = "test".into();
-    Plan { number: 3, name, memory_size: 64 * MIB, vcpus: 1, weight: 256, guest }
+    Plan {
+        number: 3,
+        name,
+        memory_size: 64 * MIB,
+        vcpus: 1,
+        weight: 256,
+        rights: Rights::INPUT,
+        guest,
+    }
 }
 
 fn linux() -> Linux {

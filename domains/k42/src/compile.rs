@@ -89,6 +89,7 @@ fn plan(number: u16, domain: &DomainDescription, store: &mut Store) -> anyhow::R
         memory_size: domain.memory,
         vcpus: domain.vcpus,
         weight: domain.weight,
+        rights: domain.rights,
         guest,
     })
 }

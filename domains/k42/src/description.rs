@@ -10,6 +10,7 @@ mod size;
 use std::path::{Path, PathBuf};
 
 pub use boot_archive::{Machine as Model, Processor};
+pub use domain_builder::Rights;
 pub use fields::{Problem, Problems};
 
 /// A machine and the domains that start with it.
@@ -38,6 +39,8 @@ pub struct DomainDescription {
     pub vcpus: u32,
     /// Its proportional share.
     pub weight: u32,
+    /// What it may ask of the hypervisor beyond its own affairs.
+    pub rights: Rights,
     /// Whether its console is the one shown first.
     pub console_first: bool,
     /// The kernel, an ELF file.

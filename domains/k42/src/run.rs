@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::consoles::{Ending, Happening, State};
-use crate::description::{Description, DomainDescription, Kind, Model, default_environment};
+use crate::description::{
+    Description, DomainDescription, Kind, Model, Rights, default_environment,
+};
 use crate::files;
 use crate::input::quote;
 use crate::machine::{self, Machine, News, Options};
@@ -67,6 +69,7 @@ fn description(job: &Job) -> Description {
             memory: job.memory,
             vcpus: 1,
             weight: boot_archive::DEFAULT_WEIGHT,
+            rights: Rights::INPUT,
             console_first: true,
             kernel: top.join(files::GUEST_KERNEL),
             kind: Kind::K42 {

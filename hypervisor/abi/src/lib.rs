@@ -76,7 +76,7 @@ mod tests {
         xen::stub::console_io(&trap, 1, 7, GuestAddr::new(0x1000));
         let Number::Xen(number) = Number::decode(trap.r3.get()) else { panic!("not Xen's") };
         let call = XenCall::decode(number, &trap.arguments.get());
-        let want = XenCall::ConsoleIo { operation: 1, count: 7, buffer: GuestAddr::new(0x1000) };
+        let want = XenCall::ConsoleIo { command: 1, count: 7, buffer: GuestAddr::new(0x1000) };
         assert_eq!(call, Some(want));
 
         papr::stub::h_put_term_char(&trap, 1, 2, 3, 4);

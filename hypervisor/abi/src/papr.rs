@@ -34,7 +34,7 @@ crate::hypercall_table! {
     pub enum PaprCall, numbered by crate::Number::Papr;
 
     /// Take up to 16 characters from a virtual terminal: r4 count, r5 and r6 the characters.
-    0x54 h_get_term_char = GetTermChar(unit: u64) needs CONSOLE;
+    0x54 h_get_term_char = GetTermChar(unit: u64) needs INPUT;
     /// Write up to 16 characters to a virtual terminal.
     0x58 h_put_term_char = PutTermChar(unit: u64, count: u64, high: u64, low: u64) needs CONSOLE;
     /// End an interrupt and restore the priority it interrupted.

@@ -17,6 +17,8 @@ pub struct Row {
     pub arguments: &'static [&'static str],
     /// The right a caller needs.
     pub right: Rights,
+    /// Commands, by the first argument, that need another one.
+    pub commands: &'static [(u64, Rights)],
     /// One line of documentation.
     pub doc: &'static str,
 }
@@ -61,7 +63,8 @@ macro_rules! hypercall_table {
         $(#[$meta:meta])*
         pub enum $call:ident, numbered by $encode:path;
         $( #[doc = $doc:literal] $number:literal $name:ident = $variant:ident
-           ( $( $argument:ident : $type:ty ),* ) needs $right:ident; )*
+           ( $( $argument:ident : $type:ty ),* )
+           needs $right:ident $( ( $( $command:path => $command_right:ident ),* ) )?; )*
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,7 @@ macro_rules! hypercall_table {
                     name: stringify!($name),
                     arguments: &[ $( stringify!($argument) ),* ],
                     right: $crate::Rights::$right,
+                    commands: &[ $( $( ($command as u64, $crate::Rights::$command_right) ),* )? ],
                     doc: $doc,
                 }, )*
             ];
@@ -99,7 +103,14 @@ macro_rules! hypercall_table {
             /// The right this call needs.
             #[inline]
             pub const fn right(&self) -> $crate::Rights {
-                match self { $( $call::$variant { .. } => $crate::Rights::$right, )* }
+                match self {
+                    $(
+                        $( $( $call::$variant { command, .. } if *command == $command as u64 => {
+                            $crate::Rights::$command_right
+                        } )* )?
+                        $call::$variant { .. } => $crate::Rights::$right,
+                    )*
+                }
             }
 
             /// Its name.

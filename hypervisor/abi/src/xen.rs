@@ -12,7 +12,8 @@ crate::hypercall_table! {
     /// Ask which version and which features of Xen's interface this is (public/version.h).
     17 xen_version = XenVersion(command: u64, argument: GuestAddr) needs BASIC;
     /// Write to or read from the domain's own console (public/xen.h, CONSOLEIO_*).
-    18 console_io = ConsoleIo(operation: u64, count: u64, buffer: GuestAddr) needs CONSOLE;
+    18 console_io = ConsoleIo(command: u64, count: u64, buffer: GuestAddr) needs CONSOLE
+        (xen_sys::xen::CONSOLEIO_READ => INPUT);
     /// Yield, block, shut down (public/sched.h).
     29 sched_op = SchedOp(command: u64, argument: GuestAddr) needs BASIC;
     /// Make, connect, send to and close event channels (public/event_channel.h).

@@ -28,6 +28,8 @@ pub enum StartError {
     Vcpus(u32),
     /// A part of its image lies outside its memory.
     Load(u64),
+    /// Rights that are none to be given.
+    Rights(u32),
 }
 
 impl fmt::Display for StartError {
@@ -42,6 +44,7 @@ impl fmt::Display for StartError {
             ),
             StartError::Vcpus(count) => write!(f, "{count} vCPUs are more than there are"),
             StartError::Load(at) => write!(f, "its image at {at:#x} lies outside its memory"),
+            StartError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
         }
     }
 }
@@ -78,10 +81,11 @@ impl<M: Machine> Hypervisor<M> {
             return Err(StartError::Number(image.number));
         }
         let memory = self.build_memory(id, image)?;
-        let rights = match image.personality {
+        let given = Rights::given(image.rights).ok_or(StartError::Rights(image.rights))?;
+        let rights = given.union(match image.personality {
             Personality::Papr => Rights::PAPR,
             Personality::Xen => Rights::XEN,
-        };
+        });
         let shared = match image.personality {
             Personality::Papr => None,
             Personality::Xen => {

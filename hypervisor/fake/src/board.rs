@@ -3,6 +3,7 @@
 use crate::Fake;
 use boot_archive::write::{Blob, Domain};
 use boot_archive::{Archive, Console, Personality};
+use hv_abi::Rights;
 use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId};
 use k42_lib::GuestAddr;
 
@@ -19,6 +20,8 @@ pub struct Guest {
     pub vcpus: u32,
     /// Its share.
     pub weight: u32,
+    /// The rights it is given.
+    pub rights: Rights,
     /// Bytes of its image, at guest real address 0.
     pub image: Vec<u8>,
 }
@@ -26,7 +29,9 @@ pub struct Guest {
 impl Guest {
     /// A guest of one vCPU and 4 MiB.
     pub fn new(name: &'static str, personality: Personality) -> Guest {
-        Guest { name, personality, mebibytes: 4, vcpus: 1, weight: 256, image: vec![0x60; 16] }
+        let rights = Rights::INPUT | Rights::EVENTS | Rights::GRANTS | Rights::LAN;
+        let image = vec![0x60; 16];
+        Guest { name, personality, mebibytes: 4, vcpus: 1, weight: 256, rights, image }
     }
 }
 
@@ -123,6 +128,7 @@ fn domain(number: u16, guest: &Guest) -> Domain {
         memory_size: guest.mebibytes << 20,
         vcpus: guest.vcpus,
         weight: guest.weight,
+        rights: guest.rights.bits(),
         entry: 0,
         device_tree: 0x1000,
         little_endian: guest.personality == Personality::Xen,

@@ -4,11 +4,12 @@
 
 use boot_archive::Personality;
 use hv_abi::papr::code;
-use hv_abi::{PaprCall, XEN_MARK, XenCall};
+use hv_abi::{PaprCall, Rights, XEN_MARK, XenCall};
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest, powers_off};
 use k42_lib::{GuestAddr, msr, vector};
 use proptest::prelude::*;
+use xen_sys::errno;
 
 const CONSOLE_IO: u64 = XEN_MARK | 18;
 const ENOSYS: i64 = 38;
@@ -230,4 +231,34 @@ proptest! {
         let each = if papr { 66 } else { 67 };
         prop_assert_eq!(taken, if ended { each } else { 2 * each });
     }
+}
+
+#[test]
+fn what_is_not_given_is_refused_in_either_personality() {
+    let closed =
+        |name, personality| Guest { rights: Rights::empty(), ..Guest::new(name, personality) };
+    let guests = [closed("xen", Personality::Xen), closed("papr", Personality::Papr)];
+    let mut board = Board::new(64, 2, &guests);
+    board.dispatch(0);
+    board.dispatch(1);
+    let calls = [
+        (0, XEN_MARK | 18, u64::from(xen_sys::xen::CONSOLEIO_READ), -i64::from(errno::EPERM)),
+        (0, XEN_MARK | 32, 4, -i64::from(errno::EPERM)),
+        (1, 0x54, 0, hv_abi::papr::code::PRIVILEGE),
+        (1, 0x64, 0, hv_abi::papr::code::SUCCESS),
+    ];
+    for (processor, r3, r4, answer) in calls {
+        assert_eq!(board.hypercall(processor, &[r3, r4, 1, 0x1000]), answer, "{r3:#x}");
+    }
+    // What concerns nobody else is not a right to ask for.
+    let write = u64::from(xen_sys::xen::CONSOLEIO_WRITE);
+    assert_eq!(board.hypercall(0, &[XEN_MARK | 18, write, 1, 0x1000]), 1);
+}
+
+#[test]
+fn rights_that_are_not_to_be_given_keep_a_domain_from_its_start() {
+    let guest = Guest { rights: Rights::PLATFORM, ..Guest::new("papr", Personality::Xen) };
+    let mut board = Board::new(64, 1, &[guest, Guest::new("other", Personality::Xen)]);
+    board.dispatch(0);
+    assert!(board.said(0).contains("domain papr is not started: no such rights: 0x8"));
 }

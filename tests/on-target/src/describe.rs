@@ -1,6 +1,6 @@
 //! Descriptions in a line or two, with what most tests want filled in.
 
-use k42::description::{DomainDescription, Kind, default_environment};
+use k42::description::{DomainDescription, Kind, Rights, default_environment};
 use k42::files;
 
 use crate::{Description, Model};
@@ -16,6 +16,7 @@ fn domain(name: &str, mebibytes: u64, kernel: &str, kind: Kind) -> DomainDescrip
         memory: mebibytes << 20,
         vcpus: 1,
         weight: 256,
+        rights: Rights::INPUT,
         console_first: false,
         kernel: files::top().join(kernel),
         kind,
@@ -48,5 +49,7 @@ pub fn k42(name: &str, words: &[&str]) -> DomainDescription {
 /// A kernel of ours by itself: the one of `tests/guest`, which does what its options say.
 pub fn bare(name: &str, bootargs: &str) -> DomainDescription {
     let kind = Kind::Bare { bootargs: bootargs.into() };
-    domain(name, 32, "target/images/ktest-guest", kind)
+    let domain = domain(name, 32, "target/images/ktest-guest", kind);
+    let rights = Rights::INPUT | Rights::EVENTS | Rights::GRANTS | Rights::LAN;
+    DomainDescription { rights, ..domain }
 }

@@ -6,7 +6,7 @@ use boot_archive::{DEFAULT_WEIGHT, MAX_DOMAIN, MEMORY_GRANULE, Machine, is_domai
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{Fields, Problems, Report};
-use super::{Description, DomainDescription, Kind, LEAST_MEMORY, TAKEN_MEMORY, size};
+use super::{Description, DomainDescription, Kind, LEAST_MEMORY, Rights, TAKEN_MEMORY, size};
 use crate::files;
 
 /// The most vCPUs of a Linux domain and processors of a machine.
@@ -15,7 +15,8 @@ const MAX_PROCESSORS: u32 = 8;
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
 const MACHINE: [&str; 3] = ["model", "processors", "memory"];
-const DOMAIN: [&str; 7] = ["name", "kind", "kernel", "memory", "vcpus", "weight", "console"];
+const DOMAIN: [&str; 8] =
+    ["name", "kind", "kernel", "memory", "vcpus", "weight", "rights", "console"];
 const LINUX: [&str; 2] = ["initrd", "command-line"];
 const K42: [&str; 5] = ["program", "arguments", "environment", "root", "bootargs"];
 const BARE: [&str; 1] = ["bootargs"];
@@ -171,12 +172,14 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     let memory = domain_memory(fields);
     let vcpus = vcpus(fields, matches!(kind, Some(Kind::Linux { .. })));
     let weight = at_least_1(fields, "weight", DEFAULT_WEIGHT);
+    let rights = rights(fields);
     let console_first = console_first(fields, before);
     Some(DomainDescription {
         name: name?.into(),
         memory: memory?,
         vcpus: vcpus?,
         weight: weight?,
+        rights: rights?,
         console_first: console_first?,
         kernel: kernel?,
         kind: kind?,
@@ -239,6 +242,21 @@ fn at_least_1(fields: &Fields<'_, '_>, name: &str, default: u32) -> Option<u32> 
         fields.wrong(name, "0 would never run; write at least 1");
     }
     (number > 0).then_some(number)
+}
+
+/// The rights it is given; none unless they are named.
+fn rights(fields: &Fields<'_, '_>) -> Option<Rights> {
+    let names = list(fields, "rights", "[\"console-input\"]", Vec::new)?;
+    let mut rights = Rights::empty();
+    for name in &names {
+        let Some((_, right)) = Rights::GIVEN.iter().find(|(known, _)| known == name) else {
+            let known = Rights::GIVEN.map(|(name, _)| format!("\"{name}\"")).join(", ");
+            fields.wrong("rights", format!("there is no right \"{name}\"; there are {known}"));
+            return None;
+        };
+        rights |= *right;
+    }
+    Some(rights)
 }
 
 fn console_first(fields: &Fields<'_, '_>, before: &Description) -> Option<bool> {

@@ -1,6 +1,6 @@
 //! Descriptions as people write them, good and bad.
 
-use k42::description::{Description, Kind, Model};
+use k42::description::{Description, Kind, Model, Rights};
 
 const MIB: u64 = 1 << 20;
 
@@ -56,6 +56,10 @@ fn a_good_description_says_all() {
     assert_eq!((program.as_str(), arguments.len()), ("/bin/sh", 2));
     assert!(environment.iter().any(|word| word.starts_with("PATH=/bin")));
 
+    assert_eq!(two.rights, Rights::empty(), "what is not given is not there");
+    let given = GOOD.replace("weight = 64", "rights = [\"events\", \"lan\"]");
+    assert_eq!(parse(&given).unwrap().domains[1].rights, Rights::EVENTS | Rights::LAN);
+
     let first = GOOD.replace("weight = 64", "console = \"first\"");
     assert_eq!(parse(&first).unwrap().first_console(), 1);
     let small = GOOD.replace("\"512M\"", "\"64M\"").replace("\"1G\"", "\"2M\"");
@@ -76,12 +80,12 @@ fn every_fault_has_its_words() {
         (
             "weight = 64",
             "wieght = 64",
-            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, console, program, arguments, environment, root, bootargs",
+            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, rights, console, program, arguments, environment, root, bootargs",
         ),
         (
             "vcpus = 2",
             "program = \"x\"",
-            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, console, initrd, command-line",
+            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, rights, console, initrd, command-line",
         ),
         (
             "\"512M\"",
@@ -132,6 +136,11 @@ fn every_fault_has_its_words() {
             "weight = 64",
             "weight = 0",
             "test.toml:23: domain \"two\": weight: 0 would never run; write at least 1",
+        ),
+        (
+            "weight = 64",
+            "rights = [\"everything\"]",
+            "test.toml:23: domain \"two\": rights: there is no right \"everything\"; there are \"console-input\", \"events\", \"grants\", \"lan\", \"reserved-time\", \"control\"",
         ),
         (
             "name = \"two\"",

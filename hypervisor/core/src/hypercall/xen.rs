@@ -38,7 +38,7 @@ impl<M: Machine> Hypervisor<M> {
             XenCall::EventChannelOp { command, argument } => {
                 self.event_channel_op(caller, command, argument)
             }
-            XenCall::ConsoleIo { operation, count, buffer } => match u32::try_from(operation) {
+            XenCall::ConsoleIo { command, count, buffer } => match u32::try_from(command) {
                 Ok(xen::CONSOLEIO_WRITE) => self.console_write(caller, count, buffer),
                 Ok(xen::CONSOLEIO_READ) => self.console_read(caller, count, buffer),
                 _ => NO_SUCH_CALL,
