@@ -64,15 +64,6 @@ fn way(size: LeafSize) -> [Level; 4] {
     [first, second, third, if size == LeafSize::Kib4 { LAST_OF_4K } else { LAST }]
 }
 
-/// Where the walk for an address ended.
-struct Place {
-    /// Address of the entry.
-    entry_at: u64,
-    entry: Entry,
-    /// What a leaf here maps; `None` in the root, which has no leaves.
-    size: Option<LeafSize>,
-}
-
 impl Tree {
     /// An empty tree.
     ///
@@ -137,37 +128,51 @@ impl Tree {
 
     /// What `address` translates to, if anything.
     pub fn translate(self, memory: &impl TableMemory, address: u64) -> Option<Translation> {
-        let place = self.find(memory, address)?;
-        match (place.entry, place.size) {
-            (Entry::Leaf { base, access }, Some(size)) => {
-                Some(Translation { address: base | (address & (size.bytes() - 1)), access, size })
-            }
-            _ => None,
-        }
+        let (_, leaf) = self.leaf(memory, address)?;
+        let offset = address & (leaf.size.bytes() - 1);
+        Some(Translation { address: leaf.address | offset, ..leaf })
     }
 
     /// Removes the leaf that maps `address` and says what it was. The caller invalidates the TLB
     /// before the storage is used for anything else.
     pub fn unmap(self, memory: &mut impl TableMemory, address: u64) -> Option<Translation> {
-        let translation = self.translate(memory, address)?;
-        let place = self.find(memory, address)?;
-        memory.store(place.entry_at, Entry::Invalid.encode());
-        Some(Translation {
-            address: translation.address & !(translation.size.bytes() - 1),
-            ..translation
-        })
+        let (entry_at, leaf) = self.leaf(memory, address)?;
+        memory.store(entry_at, Entry::Invalid.encode());
+        Some(leaf)
+    }
+
+    /// Puts a table of leaves of the next smaller size (2 MiB, 64 KiB) in the place of the leaf that
+    /// maps `address`: nothing is translated differently. The caller invalidates the TLB before one
+    /// of the new leaves changes.
+    ///
+    /// # Errors
+    /// [`MapError::BadAddress`] where no leaf of 1 GiB or 2 MiB is, [`MapError::NoMemory`].
+    pub fn split(self, memory: &mut impl TableMemory, address: u64) -> Result<(), MapError> {
+        let (entry_at, leaf) = self.leaf(memory, address).ok_or(MapError::BadAddress)?;
+        let (table, part) = match leaf.size {
+            LeafSize::Gib1 => (TableSize::Middle, LeafSize::Mib2),
+            LeafSize::Mib2 => (TableSize::Last, LeafSize::Kib64),
+            LeafSize::Kib64 | LeafSize::Kib4 => return Err(MapError::BadAddress),
+        };
+        let base = memory.allocate(table).ok_or(MapError::NoMemory)?;
+        for n in 0..1 << table.index_bits() {
+            let part = Entry::Leaf { base: leaf.address + n * part.bytes(), access: leaf.access };
+            memory.store(base + n * 8, part.encode());
+        }
+        memory.store(entry_at, Entry::Table { base, index_bits: table.index_bits() }.encode());
+        Ok(())
     }
 
     /// Changes what the leaf that maps `address` allows; false when there is none. The caller
     /// invalidates the TLB.
     pub fn protect(self, memory: &mut impl TableMemory, address: u64, access: Access) -> bool {
-        let Some(place) = self.find(memory, address) else { return false };
-        let Entry::Leaf { base, .. } = place.entry else { return false };
-        memory.store(place.entry_at, Entry::Leaf { base, access }.encode());
+        let Some((entry_at, leaf)) = self.leaf(memory, address) else { return false };
+        memory.store(entry_at, Entry::Leaf { base: leaf.address, access }.encode());
         true
     }
 
-    fn find(self, memory: &impl TableMemory, address: u64) -> Option<Place> {
+    /// The leaf that maps `address`: where its entry is, and what it maps.
+    fn leaf(self, memory: &impl TableMemory, address: u64) -> Option<(u64, Translation)> {
         if address >> ADDRESS_BITS != 0 {
             return None;
         }
@@ -183,7 +188,10 @@ impl Tree {
                         levels = way(LeafSize::Kib4);
                     }
                 }
-                entry => return Some(Place { entry_at, entry, size }),
+                Entry::Leaf { base, access } => {
+                    return Some((entry_at, Translation { address: base, access, size: size? }));
+                }
+                Entry::Invalid => return None,
             }
         }
         None
@@ -293,6 +301,26 @@ mod tests {
         assert_eq!(tree.map(&mut memory, 1 << 21, 0, LeafSize::Mib2, all), Ok(()));
         assert!(tree.protect(&mut memory, 1 << 21, Access::EXECUTE));
         assert_eq!(tree.translate(&memory, 1 << 21).unwrap().access, Access::EXECUTE);
+    }
+
+    #[test]
+    fn a_leaf_that_is_split_translates_as_before() {
+        let mut memory = memory(10);
+        let tree = Tree::new(&mut memory).unwrap();
+        let (at, to) = (3 << 30, 5 << 30);
+        tree.map(&mut memory, at, to, LeafSize::Gib1, Access::READ).unwrap();
+        let probe = at + 0x0321_1234;
+        for size in [LeafSize::Gib1, LeafSize::Mib2, LeafSize::Kib64] {
+            let address = to + 0x0321_1234;
+            let whole = Translation { address, access: Access::READ, size };
+            assert_eq!(tree.translate(&memory, probe), Some(whole));
+            let split = tree.split(&mut memory, probe);
+            assert_eq!(split.is_ok(), size != LeafSize::Kib64);
+        }
+        assert_eq!(tree.unmap(&mut memory, probe).unwrap().size, LeafSize::Kib64);
+        assert_eq!(tree.translate(&memory, probe), None);
+        assert!(tree.translate(&memory, probe - 0x1_0000).is_some(), "its neighbour stays");
+        assert_eq!(tree.split(&mut memory, probe), Err(MapError::BadAddress));
     }
 
     #[test]
