@@ -143,7 +143,10 @@ fn step(processor: &mut Processor) -> Next {
         let Context { state, registers, .. } = context;
         state.hdec_expiry = expiry;
         state.hfscr = spr::GUEST_FACILITIES;
-        (hcall::enter(state, registers), registers.frame())
+        CPUS[this_processor()].pass(Some(state.lpid));
+        let status = hcall::enter(state, registers);
+        CPUS[this_processor()].pass(None);
+        (status, registers.frame())
     });
     let Ok(stopped) = u16::try_from(status) else {
         fail(format_args!("the hypervisor below does not run the guest: status {status}"))

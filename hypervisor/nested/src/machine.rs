@@ -3,7 +3,7 @@
 use crate::context::{self, with_resident};
 use crate::hcall;
 use core::sync::atomic::Ordering::{self, Relaxed};
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 use hv_core::{Fault, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
 use hv_power::{partition, spr, storage};
 use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, vector};
@@ -17,6 +17,10 @@ pub(crate) struct Cpu {
     server: AtomicU32,
     /// The vCPU whose registers are in the processor, by its index.
     pub(crate) resident: AtomicU32,
+    /// How often a guest was entered and left: odd while one runs.
+    passages: AtomicU64,
+    /// That guest's partition.
+    partition: AtomicU32,
     /// When the policy wants an exit, in timebase ticks.
     alarm: AtomicU64,
     /// When the guest exits for us to see whether it has enabled interrupts.
@@ -27,6 +31,8 @@ pub(crate) static CPUS: [Cpu; MAX_PROCESSORS] = [const {
     Cpu {
         server: AtomicU32::new(0),
         resident: AtomicU32::new(u32::MAX),
+        passages: AtomicU64::new(0),
+        partition: AtomicU32::new(0),
         alarm: AtomicU64::new(u64::MAX),
         window: AtomicU64::new(u64::MAX),
     }
@@ -60,6 +66,26 @@ impl Cpu {
 
     pub(crate) fn alarm_is_due(&self) -> bool {
         self.alarm.load(Relaxed) <= Nested.timebase()
+    }
+
+    /// Notes a guest's entry into partition `Some`, or its exit.
+    pub(crate) fn pass(&self, into: Option<u32>) {
+        if let Some(partition) = into {
+            self.partition.store(partition, Relaxed);
+        }
+        self.passages.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst); // what the guest's translations are read from has been stored
+    }
+
+    /// Waits until a guest of the partition that runs there now has been stopped.
+    fn drive_out(&self, partition: u32) {
+        let seen = self.passages.load(Ordering::SeqCst);
+        if seen % 2 == 1 && self.partition.load(Relaxed) == partition {
+            hcall::interrupt(self.server.load(Relaxed));
+            while self.passages.load(Ordering::SeqCst) == seen {
+                core::hint::spin_loop();
+            }
+        }
     }
 
     /// Takes back the interrupt of a kick.
@@ -107,6 +133,11 @@ impl Machine for Nested {
 
     fn flush_partition(&self, partition: Partition) {
         hcall::invalidate_partition(partition.0.into());
+        // QEMU forgets translations where guests are entered and left, and only there.
+        fence(Ordering::SeqCst);
+        for cpu in &CPUS {
+            cpu.drive_out(partition.0.into());
+        }
     }
 
     fn install(&self, vcpu: VcpuId, start: &Start) {
