@@ -1,10 +1,11 @@
-//! Who owns which frame of real storage.
+//! Who owns which frame of real storage, and how often others have it mapped.
 //!
-//! One byte a frame says it: free, taken by the platform, or a domain's. A domain that dies gives
-//! back all frames that carry its number, so nothing can be forgotten. Frames are zeroed when they
-//! are given out: no domain reads what another left.
+//! An entry a frame says it: free, taken by the platform, or a domain's; and how many mappings
+//! other domains have of its pages. A domain that dies gives back all frames that carry its number,
+//! so nothing can be forgotten; those that others still have mapped belong to nobody until the last
+//! mapping goes. Frames are zeroed when they are given out: no domain reads what another left.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Partition};
 use k42_lib::RealAddr;
 
 /// A frame is 64 KiB: a root table, or sixteen tables of the next level.
@@ -18,18 +19,41 @@ pub struct Owner(u8);
 impl Owner {
     /// Nobody's.
     pub const FREE: Owner = Owner(0);
+    /// A dead domain's; not free before the last mapping of it is gone.
+    pub const ORPHAN: Owner = Owner(0xfe);
     /// The firmware's, the hypervisor's, or no storage at all.
     pub const PLATFORM: Owner = Owner(0xff);
 
-    /// Domain `number`, 1..=254.
+    /// Domain `number`, 1..=253.
     pub const fn domain(number: u8) -> Owner {
         Owner(number)
     }
+
+    /// The partition of a domain.
+    pub const fn partition(self) -> Partition {
+        Partition(self.0 as u16)
+    }
 }
 
-/// The owners of all frames.
+/// What is known of a frame.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Entry {
+    owner: Owner,
+    /// Mappings by others than the owner. There are fewer of them than this counts: every domain's
+    /// are bounded (`grants`).
+    lent: u16,
+}
+
+impl Entry {
+    /// A frame of the platform.
+    pub const PLATFORM: Entry = Entry { owner: Owner::PLATFORM, lent: 0 };
+    const FREE: Entry = Entry { owner: Owner::FREE, lent: 0 };
+}
+
+/// All frames.
 pub struct Frames {
-    owners: &'static mut [Owner],
+    entries: &'static mut [Entry],
     /// Where the next search starts: below it little is free.
     hint: usize,
 }
@@ -37,33 +61,38 @@ pub struct Frames {
 impl Frames {
     /// No storage at all.
     pub const fn none() -> Frames {
-        Frames { owners: &mut [], hint: 0 }
+        Frames { entries: &mut [], hint: 0 }
     }
 
-    /// Takes over a table with one owner a frame, from real address 0. All belong to the platform
-    /// until [`Frames::release`] says otherwise.
-    pub fn new(owners: &'static mut [Owner]) -> Frames {
-        owners.fill(Owner::PLATFORM);
-        Frames { owners, hint: 0 }
+    /// Takes over a table with an entry for each frame, from real address 0. All belong to the
+    /// platform until [`Frames::release`] says otherwise.
+    pub fn new(entries: &'static mut [Entry]) -> Frames {
+        entries.fill(Entry::PLATFORM);
+        Frames { entries, hint: 0 }
     }
 
     /// Storage from `start` to `end` is free; frames that are only partly inside stay the platform's.
     pub fn release(&mut self, start: RealAddr, end: RealAddr) {
         let first = start.value().div_ceil(FRAME_SIZE);
-        self.set(first, end.value() / FRAME_SIZE, Owner::FREE);
+        self.set(first, end.value() / FRAME_SIZE, Entry::FREE);
     }
 
     /// Storage from `start` to `end` is the platform's, with every frame that it touches.
     pub fn reserve(&mut self, start: RealAddr, end: RealAddr) {
-        self.set(start.value() / FRAME_SIZE, end.value().div_ceil(FRAME_SIZE), Owner::PLATFORM);
+        self.set(start.value() / FRAME_SIZE, end.value().div_ceil(FRAME_SIZE), Entry::PLATFORM);
     }
 
-    fn set(&mut self, first: u64, end: u64, owner: Owner) {
-        let last = usize::try_from(end).unwrap_or(usize::MAX).min(self.owners.len());
+    fn set(&mut self, first: u64, end: u64, entry: Entry) {
+        let last = usize::try_from(end).unwrap_or(usize::MAX).min(self.entries.len());
         let first = usize::try_from(first).unwrap_or(usize::MAX).min(last);
-        if let Some(range) = self.owners.get_mut(first..last) {
-            range.fill(owner);
+        if let Some(range) = self.entries.get_mut(first..last) {
+            range.fill(entry);
         }
+    }
+
+    /// How many frames of storage there are, free or not.
+    pub fn total(&self) -> usize {
+        self.entries.len()
     }
 
     /// Gives `count` adjoining frames, aligned to `count` frames (a power of two), to `owner`,
@@ -75,8 +104,9 @@ impl Frames {
         owner: Owner,
     ) -> Option<RealAddr> {
         let first = self.find(self.hint, count).or_else(|| self.find(0, count))?;
-        self.owners.get_mut(first..first.checked_add(count)?)?.fill(owner);
-        self.hint = first;
+        let end = first.checked_add(count)?;
+        self.entries.get_mut(first..end)?.fill(Entry { owner, lent: 0 });
+        self.hint = end;
         let at = RealAddr::new((first as u64).checked_mul(FRAME_SIZE)?);
         machine.zero(at, (count as u64).checked_mul(FRAME_SIZE)?);
         Some(at)
@@ -84,24 +114,56 @@ impl Frames {
 
     fn find(&self, from: usize, count: usize) -> Option<usize> {
         let start = from.next_multiple_of(count);
-        let aligned = self.owners.get(start..)?.chunks_exact(count);
-        let index = aligned.into_iter().position(|run| run.iter().all(|o| *o == Owner::FREE))?;
+        let aligned = self.entries.get(start..)?.chunks_exact(count);
+        let index =
+            aligned.into_iter().position(|run| run.iter().all(|e| e.owner == Owner::FREE))?;
         start.checked_add(index.checked_mul(count)?)
     }
 
-    /// Takes back every frame of `owner` and says how many there were.
-    pub fn reclaim(&mut self, owner: Owner) -> usize {
-        let mut count: usize = 0;
-        for frame in self.owners.iter_mut().filter(|o| **o == owner) {
-            *frame = Owner::FREE;
-            count = count.saturating_add(1);
+    /// The frames from `at` on, `size` bytes of them, are free again. No translation leads to them,
+    /// or none will when the lock on the frames is let go.
+    pub fn free(&mut self, at: RealAddr, size: u64) {
+        self.release(at, at.offset(size));
+        self.hint = self.hint.min(usize::try_from(at.value() / FRAME_SIZE).unwrap_or(0));
+    }
+
+    /// Whether others than its owner have the frame at `at` mapped.
+    pub fn is_lent(&mut self, at: RealAddr) -> bool {
+        self.entry(at).is_none_or(|entry| entry.lent != 0)
+    }
+
+    /// Counts another domain's mapping of a page of a frame; false when that cannot be counted.
+    pub fn lend(&mut self, page: RealAddr) -> bool {
+        let entry = self.entry(page);
+        let counted = entry.and_then(|e| Some((e.lent.checked_add(1)?, e)));
+        counted.map(|(lent, entry)| entry.lent = lent).is_some()
+    }
+
+    /// That mapping is gone; says whose the frame was. An orphan without mappings is free.
+    pub fn give_back(&mut self, page: RealAddr) -> Option<Owner> {
+        let entry = self.entry(page)?;
+        let owner = entry.owner;
+        entry.lent = entry.lent.saturating_sub(1);
+        if (owner, entry.lent) == (Owner::ORPHAN, 0) {
+            entry.owner = Owner::FREE;
+        }
+        Some(owner)
+    }
+
+    fn entry(&mut self, at: RealAddr) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::try_from(at.value() / FRAME_SIZE).ok()?)
+    }
+
+    /// Takes back every frame of `owner`, which no processor runs any more.
+    pub fn reclaim(&mut self, owner: Owner) {
+        for entry in self.entries.iter_mut().filter(|e| e.owner == owner) {
+            entry.owner = if entry.lent == 0 { Owner::FREE } else { Owner::ORPHAN };
         }
         self.hint = 0;
-        count
     }
 
     /// How many frames `owner` has.
     pub fn count(&self, owner: Owner) -> usize {
-        self.owners.iter().filter(|o| **o == owner).count()
+        self.entries.iter().filter(|e| e.owner == owner).count()
     }
 }

@@ -3,7 +3,7 @@
 use crate::Fake;
 use boot_archive::write::{Blob, Domain};
 use boot_archive::{Archive, Console, Personality};
-use hv_abi::Rights;
+use hv_abi::{Rights, XEN_MARK};
 use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId};
 use k42_lib::GuestAddr;
 
@@ -82,6 +82,24 @@ impl Board {
         self.exit(n, k42_lib::vector::SYSTEM_CALL, &mut frame);
         frame.gpr[3].cast_signed()
     }
+
+    /// Gives processor 0 to a domain, of one vCPU as all those before it.
+    pub fn be(&mut self, domain: u16) {
+        while self.processors[0].vcpu().map(|v| v.index()) != Some(usize::from(domain) - 1) {
+            self.hv.machine.state().now += 1;
+            self.exit(0, k42_lib::vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+        }
+    }
+
+    /// A Xen hypercall of a domain with its argument at [`Board::ARGUMENT`]; what it returns.
+    pub fn operate(&mut self, domain: u16, call: u64, command: u32, argument: &[u8]) -> i64 {
+        self.be(domain);
+        self.poke(domain, Board::ARGUMENT, argument);
+        self.hypercall(0, &[XEN_MARK | call, command.into(), Board::ARGUMENT, 1])
+    }
+
+    /// Where [`Board::operate`] puts arguments in a domain's memory.
+    pub const ARGUMENT: u64 = 0x2000;
 
     /// Writes to a domain's memory, as its guest would.
     pub fn poke(&self, domain: u16, at: u64, bytes: &[u8]) {

@@ -9,12 +9,15 @@ mod board;
 
 pub use board::{Board, Guest};
 
-use hv_core::frames::{FRAME_SIZE, Frames, Owner};
+use hv_core::frames::{Entry, FRAME_SIZE, Frames};
 use hv_core::{Fault, Machine, Partition, ProcessorId, Start, VcpuId};
-use k42_lib::radix::{TableMemory, TableSize, Tree};
+use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{GuestAddr, RealAddr};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
+
+/// What the TLB knows translations of.
+const PAGE: u64 = 1 << 12;
 
 /// What [`Machine::power_off`] unwinds with: a test catches it with [`powers_off`].
 struct PoweredOff;
@@ -33,7 +36,7 @@ pub fn powers_off(work: impl FnOnce()) -> bool {
 pub struct State {
     storage: BTreeMap<u64, Vec<u8>>,
     partitions: HashMap<u16, [u64; 2]>,
-    tlb: HashMap<(u16, u64), u64>,
+    tlb: HashMap<(u16, u64), (u64, Access)>,
     /// The timebase.
     pub now: u64,
     /// When the vCPU's decrementer expires.
@@ -81,7 +84,7 @@ impl Fake {
     /// All of its storage, free.
     pub fn frames(&self) -> Frames {
         let count = usize::try_from(self.size / FRAME_SIZE).expect("a machine of sane size");
-        let mut frames = Frames::new(Vec::leak(vec![Owner::FREE; count]));
+        let mut frames = Frames::new(Vec::leak(vec![Entry::PLATFORM; count]));
         frames.release(RealAddr::new(0), RealAddr::new(self.size));
         frames
     }
@@ -89,10 +92,15 @@ impl Fake {
     /// What a guest of `partition` finds at a guest real address: as the processor would, by the
     /// TLB if it knows the page, else by the partition's tables.
     pub fn guest_translate(&self, partition: u16, at: GuestAddr) -> Option<RealAddr> {
-        let page = at.align_down(FRAME_SIZE).value();
+        self.guest_access(partition, at, Access::READ)
+    }
+
+    /// The same for an access of this kind; `None` for a fault.
+    pub fn guest_access(&self, partition: u16, at: GuestAddr, access: Access) -> Option<RealAddr> {
+        let page = at.align_down(PAGE).value();
         let mut state = self.state();
-        let real = match state.tlb.get(&(partition, page)) {
-            Some(real) => *real,
+        let (real, allowed) = match state.tlb.get(&(partition, page)) {
+            Some(known) => *known,
             None => {
                 let [host, _] = state.partitions.get(&partition).copied()?;
                 let found = Walk(&state, root(host)?).translate(page)?;
@@ -100,7 +108,7 @@ impl Fake {
                 found
             }
         };
-        Some(RealAddr::new(real + at.offset_in(FRAME_SIZE)))
+        allowed.contains(access).then(|| RealAddr::new(real + at.offset_in(PAGE)))
     }
 
     /// Changes a doubleword under one lock; what it was.
@@ -135,9 +143,9 @@ fn root(entry: u64) -> Option<u64> {
 struct Walk<'a>(&'a State, u64);
 
 impl Walk<'_> {
-    fn translate(&self, page: u64) -> Option<u64> {
+    fn translate(&self, page: u64) -> Option<(u64, Access)> {
         // A tree is known by its root alone; this one is the processor's view of it.
-        Tree::at(self.1).translate(self, page).map(|found| found.address)
+        Tree::at(self.1).translate(self, page).map(|found| (found.address, found.access))
     }
 }
 

@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 use fdt::Fdt;
 use fdt::node::FdtNode;
 use hv_core::MAX_PROCESSORS;
-use hv_core::frames::{FRAME_SIZE, Frames, Owner};
+use hv_core::frames::{Entry, FRAME_SIZE, Frames};
 use k42_lib::RealAddr;
 
 /// Storage from here to there.
@@ -25,11 +25,14 @@ pub fn processors(tree: &Fdt<'_>, boot: u32) -> ArrayVec<u32, MAX_PROCESSORS> {
     core::iter::once(boot).chain(found.filter(|pir| *pir != boot)).take(MAX_PROCESSORS).collect()
 }
 
+/// The most room there is for the frames' table: what lies above 63 GiB is not used.
+const TABLE_END: u64 = 4 << 20;
+
 /// Finds out what storage there is and what of it is taken: by whom the tree says, by `taken`, by
-/// the vectors and by the owners' table, which lies at 64 KiB.
+/// the vectors and by the frames' table, which lies at 64 KiB.
 ///
 /// # Safety
-/// To be called once. Nothing else lies in the 4 MiB from 64 KiB: enough for 256 GiB of storage.
+/// To be called once. Nothing else lies below 4 MiB but the vectors.
 pub unsafe fn frames(tree: &Fdt<'_>, taken: [Range; 2]) -> Frames {
     let memory = || {
         tree.find_all_nodes("/memory").flat_map(|node| node.reg().into_iter().flatten()).filter_map(
@@ -46,13 +49,14 @@ pub unsafe fn frames(tree: &Fdt<'_>, taken: [Range; 2]) -> Frames {
         })
     };
     let top = memory().map(|(_, end)| end.value()).max().unwrap_or(0);
-    let count = (top / FRAME_SIZE) as usize;
     let table = RealAddr::new(FRAME_SIZE); // above the vectors
-    let table_end = table.offset(count as u64);
-    // SAFETY: the storage from 64 KiB up is free, as the caller says, and reserved below; `Owner` is
-    // a byte for which every value is valid.
-    let owners = unsafe { core::slice::from_raw_parts_mut(table.value() as *mut Owner, count) };
-    let mut frames = Frames::new(owners);
+    let most = (TABLE_END - table.value()) / size_of::<Entry>() as u64;
+    let count = (top / FRAME_SIZE).min(most) as usize;
+    let table_end = table.offset((count * size_of::<Entry>()) as u64);
+    // SAFETY: the storage from 64 KiB up is free, as the caller says, and reserved below; every value
+    // of an `Entry`'s bytes is valid.
+    let entries = unsafe { core::slice::from_raw_parts_mut(table.value() as *mut Entry, count) };
+    let mut frames = Frames::new(entries);
     for (start, end) in memory() {
         frames.release(start, end);
     }

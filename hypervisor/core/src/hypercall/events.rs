@@ -9,55 +9,44 @@ use k42_lib::GuestAddr;
 use xen_sys::event_channel as op;
 use xen_sys::{errno, xen};
 
-/// An argument structure, copied from the guest; the largest has 24 bytes.
-struct Argument<const N: usize>([u8; N]);
-
-impl<const N: usize> Argument<N> {
-    fn u16(&self, at: usize) -> u16 {
-        let bytes = self.0.get(at..).and_then(|rest| rest.first_chunk());
-        bytes.map_or(0, |bytes| u16::from_le_bytes(*bytes))
-    }
-
-    fn u32(&self, at: usize) -> u32 {
-        let bytes = self.0.get(at..).and_then(|rest| rest.first_chunk());
-        bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
-    }
-}
+const NAME: &str = "event_channel_op";
 
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
     pub(super) fn event_channel_op(&self, caller: &Caller<'_>, command: u64, at: GuestAddr) -> i64 {
         let own = caller.current.domain;
         let outcome = match u32::try_from(command) {
-            Ok(op::EVTCHNOP_ALLOC_UNBOUND) => self.argument::<8>(caller, at).and_then(|a| {
+            Ok(op::EVTCHNOP_ALLOC_UNBOUND) => self.argument::<8>(caller, NAME, at).and_then(|a| {
                 own_domain(own, a.u16(0))?;
                 let port = self.event_allocate(own, domain(own, a.u16(2))?)?;
                 self.answer(caller, at.offset(4), u32::from(port))
             }),
-            Ok(op::EVTCHNOP_BIND_INTERDOMAIN) => self.argument::<12>(caller, at).and_then(|a| {
-                let port = self.event_connect(own, domain(own, a.u16(0))?, a.u32(4))?;
-                self.answer(caller, at.offset(8), u32::from(port))
-            }),
-            Ok(op::EVTCHNOP_BIND_VIRQ) => self.argument::<12>(caller, at).and_then(|a| {
+            Ok(op::EVTCHNOP_BIND_INTERDOMAIN) => {
+                self.argument::<12>(caller, NAME, at).and_then(|a| {
+                    let port = self.event_connect(own, domain(own, a.u16(0))?, a.u32(4))?;
+                    self.answer(caller, at.offset(8), u32::from(port))
+                })
+            }
+            Ok(op::EVTCHNOP_BIND_VIRQ) => self.argument::<12>(caller, NAME, at).and_then(|a| {
                 self.own_vcpu(caller, a.u32(4))?;
                 let port = self.event_bind_virq(own, a.u32(0))?;
                 self.answer(caller, at.offset(8), u32::from(port))
             }),
-            Ok(op::EVTCHNOP_BIND_IPI) => self.argument::<8>(caller, at).and_then(|a| {
+            Ok(op::EVTCHNOP_BIND_IPI) => self.argument::<8>(caller, NAME, at).and_then(|a| {
                 self.own_vcpu(caller, a.u32(0))?;
                 let port = self.event_bind_ipi(own)?;
                 self.answer(caller, at.offset(4), u32::from(port))
             }),
             Ok(op::EVTCHNOP_CLOSE) => {
-                self.argument::<4>(caller, at).and_then(|a| self.event_close(own, a.u32(0)))
+                self.argument::<4>(caller, NAME, at).and_then(|a| self.event_close(own, a.u32(0)))
             }
             Ok(op::EVTCHNOP_SEND) => {
-                self.argument::<4>(caller, at).and_then(|a| self.event_send(own, a.u32(0)))
+                self.argument::<4>(caller, NAME, at).and_then(|a| self.event_send(own, a.u32(0)))
             }
             Ok(op::EVTCHNOP_UNMASK) => {
-                self.argument::<4>(caller, at).and_then(|a| self.event_unmask(own, a.u32(0)))
+                self.argument::<4>(caller, NAME, at).and_then(|a| self.event_unmask(own, a.u32(0)))
             }
-            Ok(op::EVTCHNOP_STATUS) => self.argument::<24>(caller, at).and_then(|a| {
+            Ok(op::EVTCHNOP_STATUS) => self.argument::<24>(caller, NAME, at).and_then(|a| {
                 own_domain(own, a.u16(0))?;
                 let (status, first, second) = words(self.event_status(own, a.u32(4))?);
                 for (offset, word) in [(8, status), (12, 0), (16, first), (20, second)] {
@@ -71,19 +60,6 @@ impl<M: Machine> Hypervisor<M> {
             Ok(()) => 0,
             Err(errno) => i64::from(errno).saturating_neg(),
         }
-    }
-
-    fn argument<const N: usize>(
-        &self,
-        caller: &Caller<'_>,
-        at: GuestAddr,
-    ) -> Result<Argument<N>, i32> {
-        let mut bytes = [0; N];
-        if self.copy_in(caller, at, &mut bytes) {
-            return Ok(Argument(bytes));
-        }
-        self.refused(caller, "event_channel_op", "its argument is not the domain's memory");
-        Err(errno::EFAULT)
     }
 
     fn answer(&self, caller: &Caller<'_>, at: GuestAddr, word: u32) -> Result<(), i32> {

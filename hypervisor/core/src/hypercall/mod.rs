@@ -4,6 +4,7 @@
 //! arguments name what is not its own, is refused with its personality's error, and the first
 //! refusal of a domain is reported: who, what, where. An unknown number is an error too.
 
+mod argument;
 mod events;
 mod memory;
 mod papr;
