@@ -1,5 +1,10 @@
 //! Operations of `domctl`, the controller's hypercall on domains (xen/domctl.h). Only what does not
-//! depend on the processor.
+//! depend on the processor; what does is ours to fill ([`ArchConfig`]).
+
+use crate::{DomainId, Handle};
+
+/// Three words that each architecture defines: see docs/interfaces.md for ours.
+pub type ArchConfig = [u32; 3];
 
 numbers! {
     /// The version of these structures, which every call names.
@@ -35,6 +40,11 @@ numbers! {
     /// The scheduler that reserves time.
     XEN_SCHEDULER_RTDS: u32 = 8, "XEN_SCHEDULER_RTDS";
 
+    /// Flag of [`CreateDomain`]: the processor translates for it.
+    XEN_DOMCTL_CDF_HVM: u32 = 1, "XEN_DOMCTL_CDF_hvm";
+    /// Flag of [`CreateDomain`]: by tables of the hypervisor's.
+    XEN_DOMCTL_CDF_HAP: u32 = 1 << 1, "XEN_DOMCTL_CDF_hap";
+
     /// State: being destroyed.
     XEN_DOMINF_DYING: u32 = 1, "XEN_DOMINF_dying";
     /// State: has ended, for the reason in the bits above 16.
@@ -48,6 +58,100 @@ numbers! {
 }
 
 structures! {
+    /// Argument of `domctl`: what is in `u` depends on the command.
+    "struct xen_domctl" Domctl {
+        /// One of `XEN_DOMCTL_*`.
+        cmd: u32,
+        /// [`XEN_DOMCTL_INTERFACE_VERSION`].
+        interface_version: u32,
+        /// The domain it is about.
+        domain: DomainId,
+        /// A hole.
+        _pad: [u16; 3],
+        /// The command's own argument.
+        u: [u64; 16],
+    }
+
+    /// Argument of `XEN_DOMCTL_createdomain`.
+    "struct xen_domctl_createdomain" CreateDomain {
+        /// Its rights.
+        ssidref: u32,
+        /// Its name.
+        handle: [u8; 16],
+        /// `XEN_DOMCTL_CDF_*`.
+        flags: u32,
+        /// For devices; 0.
+        iommu_opts: u32,
+        /// How many vCPUs it has.
+        max_vcpus: u32,
+        /// The highest event channel it may have.
+        max_evtchn_port: u32,
+        /// How many pages its grant table may have.
+        max_grant_frames: i32,
+        /// How many grants it may have mapped.
+        max_maptrack_frames: i32,
+        /// The version of its grant table.
+        grant_opts: u32,
+        /// Unused here.
+        vmtrace_size: u32,
+        /// Unused here.
+        cpupool_id: u32,
+        /// What depends on the processor.
+        arch: ArchConfig,
+    }
+
+    /// What `XEN_DOMCTL_getdomaininfo` gives.
+    "struct xen_domctl_getdomaininfo" GetDomainInfo {
+        /// Its number.
+        domain: DomainId,
+        /// Unused.
+        pad1: u16,
+        /// `XEN_DOMINF_*`.
+        flags: u32,
+        /// Pages that it has.
+        tot_pages: u64,
+        /// Pages that it may have.
+        max_pages: u64,
+        /// Unused here.
+        outstanding_pages: u64,
+        /// Unused here.
+        shr_pages: u64,
+        /// Unused here.
+        paged_pages: u64,
+        /// Unused here.
+        shared_info_frame: u64,
+        /// Nanoseconds that its vCPUs had a processor.
+        cpu_time: u64,
+        /// vCPUs that are up.
+        nr_online_vcpus: u32,
+        /// The highest number of one.
+        max_vcpu_id: u32,
+        /// Its rights.
+        ssidref: u32,
+        /// Its name.
+        handle: [u8; 16],
+        /// Unused here.
+        cpupool: u32,
+        /// Bits of a guest real address.
+        gpaddr_bits: u8,
+        /// Unused.
+        pad2: [u8; 7],
+        /// What depends on the processor.
+        arch_config: ArchConfig,
+        /// A hole.
+        _hole: [u8; 4],
+    }
+
+    /// Argument of `XEN_DOMCTL_setvcpucontext` and `XEN_DOMCTL_getvcpucontext`.
+    "struct xen_domctl_vcpucontext" VcpuContext {
+        /// Which vCPU.
+        vcpu: u32,
+        /// A hole.
+        _hole: [u8; 4],
+        /// Its registers.
+        ctxt: Handle,
+    }
+
     /// Argument of `XEN_DOMCTL_max_mem`.
     "struct xen_domctl_max_mem" MaxMem {
         /// The limit in KiB.

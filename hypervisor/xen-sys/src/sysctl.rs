@@ -1,7 +1,7 @@
 //! Operations of `sysctl`, the controller's hypercall on the machine (xen/sysctl.h). Only what does
 //! not depend on the processor.
 
-use crate::Handle;
+use crate::{DomainId, Handle};
 
 numbers! {
     /// The version of these structures, which every call names.
@@ -18,6 +18,22 @@ numbers! {
 }
 
 structures! {
+    /// Argument of `XEN_SYSCTL_getdomaininfolist`.
+    "struct xen_sysctl_getdomaininfolist" GetDomainInfoList {
+        /// In: from this domain on.
+        first_domain: DomainId,
+        /// A hole.
+        _hole: [u8; 2],
+        /// In: room in the buffer.
+        max_domains: u32,
+        /// In: where to put a `GetDomainInfo` each.
+        buffer: Handle,
+        /// Out: how many there are.
+        num_domains: u32,
+        /// A hole.
+        _hole_after: [u8; 4],
+    }
+
     /// Argument of `XEN_SYSCTL_readconsole`.
     "struct xen_sysctl_readconsole" ReadConsole {
         /// In: forget what has been read?
