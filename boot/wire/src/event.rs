@@ -11,6 +11,8 @@ pub enum End<'a> {
     Reboot,
     /// Its application exited with this status.
     Exit(u8),
+    /// A controller ended it.
+    Destroyed,
     /// It was stopped for what it did: who is in the event, what and where is in the text.
     Crash(&'a str),
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Event<'_> {
                 match how {
                     End::PowerOff => write!(f, "ended: power-off"),
                     End::Reboot => write!(f, "ended: reboot"),
+                    End::Destroyed => write!(f, "ended: destroyed"),
                     End::Exit(status) => write!(f, "ended: exit status {status}"),
                     End::Crash(text) => write!(f, "crashed: {text}"),
                 }
@@ -110,6 +113,7 @@ impl<'a> Event<'a> {
             match rest.strip_prefix("ended: ")? {
                 "power-off" => End::PowerOff,
                 "reboot" => End::Reboot,
+                "destroyed" => End::Destroyed,
                 other => End::Exit(other.strip_prefix("exit status ")?.parse().ok()?),
             }
         };
@@ -127,7 +131,7 @@ mod tests {
     proptest! {
         /// The tool reads back exactly what the hypervisor meant.
         #[test]
-        fn events_round_trip(kind in 0..7, number: u16, name in "[a-z0-9-]{1,24}", text in "[ -~]{0,60}",
+        fn events_round_trip(kind in 0..8, number: u16, name in "[a-z0-9-]{1,24}", text in "[ -~]{0,60}",
                              processor: u32, mebibytes: u64, ticks: u64, status: u8) {
             let event = match kind {
                 0 => Event::Note(&text),
@@ -135,7 +139,8 @@ mod tests {
                 2 => Event::Refused { number, name: &name, text: &text },
                 3 => Event::Ended { number, name: &name, how: End::PowerOff },
                 4 => Event::Ended { number, name: &name, how: End::Reboot },
-                5 => Event::Ended { number, name: &name, how: End::Exit(status) },
+                5 => Event::Ended { number, name: &name, how: End::Destroyed },
+                6 => Event::Ended { number, name: &name, how: End::Exit(status) },
                 _ => Event::Ended { number, name: &name, how: End::Crash(&text) },
             };
             let line = event.to_string();

@@ -27,6 +27,8 @@ pub enum Ending {
     Reboot,
     /// Its application exited with this status.
     Exit(u8),
+    /// A controller ended it.
+    Destroyed,
     /// It was stopped for what it did.
     Crash(String),
 }
@@ -36,6 +38,7 @@ impl fmt::Display for Ending {
         match self {
             Ending::PowerOff => write!(f, "powered off"),
             Ending::Reboot => write!(f, "asked for a reboot, which is its end as yet"),
+            Ending::Destroyed => write!(f, "was ended by its controller"),
             Ending::Exit(status) => write!(f, "exited with status {status}"),
             Ending::Crash(text) => write!(f, "crashed: {text}"),
         }
@@ -47,6 +50,7 @@ impl From<End<'_>> for Ending {
         match end {
             End::PowerOff => Ending::PowerOff,
             End::Reboot => Ending::Reboot,
+            End::Destroyed => Ending::Destroyed,
             End::Exit(status) => Ending::Exit(status),
             End::Crash(text) => Ending::Crash(text.into()),
         }

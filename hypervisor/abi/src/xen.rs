@@ -3,6 +3,32 @@
 
 use k42_lib::GuestAddr;
 
+/// How a vCPU starts: `vcpu_guest_context` of this architecture. Little-endian like all
+/// structures; every register that is not named starts as zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct VcpuGuestContext {
+    /// The guest real address of its first instruction, in real mode.
+    pub entry: u64,
+    /// r1.
+    pub stack: u64,
+    /// r3.
+    pub argument: u64,
+    /// [`VcpuGuestContext::LITTLE_ENDIAN`] or nothing.
+    pub flags: u64,
+}
+
+impl VcpuGuestContext {
+    /// It starts, and takes its interrupts, little-endian.
+    pub const LITTLE_ENDIAN: u64 = 1;
+}
+
+/// First word of `xen_arch_domainconfig` on this architecture: the domain speaks PAPR. The others
+/// are unused.
+pub const ARCH_PAPR: u32 = 1;
+/// In the same word: vCPUs that the domain starts itself take interrupts little-endian.
+pub const ARCH_LITTLE_ENDIAN: u32 = 2;
+
 crate::hypercall_table! {
     /// A Xen hypercall, decoded.
     pub enum XenCall, numbered by crate::Number::Xen;
@@ -18,4 +44,8 @@ crate::hypercall_table! {
     29 sched_op = SchedOp(command: u64, argument: GuestAddr) needs BASIC;
     /// Make, connect, send to and close event channels (public/event_channel.h).
     32 event_channel_op = EventChannelOp(command: u64, argument: GuestAddr) needs EVENTS;
+    /// Ask about the machine and all domains (public/sysctl.h).
+    35 sysctl = Sysctl(argument: GuestAddr) needs CONTROL;
+    /// Make, look at, change and end other domains (public/domctl.h).
+    36 domctl = Domctl(argument: GuestAddr) needs CONTROL;
 }

@@ -6,7 +6,7 @@
 
 use crate::machine::Machine;
 use arrayvec::{ArrayString, ArrayVec};
-use heapless::Deque;
+use heapless::{Deque, HistoryBuf};
 use k42_wire::frame::{self, Channel, Decoder, Item};
 
 /// Output waits for its newline, but no longer than this many bytes.
@@ -17,6 +17,9 @@ const INPUT: usize = frame::INPUT_WINDOW;
 const CHANNELS: usize = Channel::MAX as usize + 1;
 /// The longest name of a domain.
 pub const NAME: usize = boot_archive::MAX_NAME;
+
+/// What is kept of the hypervisor's own words.
+const HISTORY: usize = 4096;
 
 /// How output is marked with its channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,9 @@ pub struct Console {
     channels: [ChannelState; CHANNELS],
     /// The channel that a plain line last spoke for.
     speaking: Option<Channel>,
+    /// The hypervisor's own words, and how many bytes there were ever.
+    history: HistoryBuf<u8, HISTORY>,
+    said: u32,
     /// Input has come for a domain whose queue was full.
     overrun: bool,
 }
@@ -60,6 +66,8 @@ impl Console {
             decoder: Decoder::new(),
             channels: [EMPTY; CHANNELS],
             speaking: None,
+            history: HistoryBuf::new(),
+            said: 0,
             overrun: false,
         }
     }
@@ -79,6 +87,10 @@ impl Console {
 
     /// Takes output of a channel.
     pub fn write(&mut self, machine: &impl Machine, channel: Channel, bytes: &[u8]) {
+        if channel == Channel::HYPERVISOR {
+            self.history.extend_from_slice(bytes);
+            self.said = self.said.wrapping_add(u32::try_from(bytes.len()).unwrap_or(0));
+        }
         for byte in bytes {
             let Some(state) = self.channels.get_mut(usize::from(channel.number())) else { return };
             let _ = state.output.try_push(*byte); // there is room: a full line is flushed below
@@ -86,6 +98,26 @@ impl Console {
                 self.flush(machine, channel);
             }
         }
+    }
+
+    /// Copies the hypervisor's own words from the byte of that number on, or from the oldest that
+    /// is kept; the number of the byte to go on with, and how many were copied.
+    pub fn history(&self, from: u32, into: &mut [u8]) -> (u32, usize) {
+        let kept = u32::try_from(self.history.len()).unwrap_or(0);
+        let left = self.said.wrapping_sub(from).min(kept);
+        let skipped = usize::try_from(kept.saturating_sub(left)).unwrap_or(0);
+        let mut count: usize = 0;
+        for (to, byte) in into.iter_mut().zip(self.history.oldest_ordered().skip(skipped)) {
+            *to = *byte;
+            count = count.saturating_add(1);
+        }
+        let copied = u32::try_from(count).unwrap_or(0);
+        (self.said.wrapping_sub(left).wrapping_add(copied), count)
+    }
+
+    /// Forgets them.
+    pub fn forget_history(&mut self) {
+        self.history.clear();
     }
 
     /// Sends what a channel has gathered.

@@ -61,4 +61,10 @@ pub struct Domain {
     pub refusal_reported: bool,
     /// It has ended, and goes away when the last of its vCPUs has left its processor.
     pub ending: bool,
+    /// The last of its vCPUs has left: it is being taken apart.
+    pub deserted: bool,
+    /// Who created it; [`DomainId::NONE`] at boot, and once that domain is gone.
+    pub creator: DomainId,
+    /// What its creator is told of its end: [`crate::control::Remains`].
+    pub reason: u32,
 }

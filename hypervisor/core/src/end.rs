@@ -5,7 +5,7 @@ use crate::domain::DomainId;
 use crate::frames::Owner;
 use crate::machine::{Machine, Partition};
 use crate::vcpu::State;
-use crate::{Current, Hypervisor, Processor};
+use crate::{Current, Hypervisor, Processor, control};
 use core::fmt;
 use k42_wire::{End, Event, event};
 
@@ -23,6 +23,9 @@ impl<M: Machine> Hypervisor<M> {
             let Some(domain) = slot.as_mut() else { return };
             if core::mem::replace(&mut domain.ending, true) {
                 return; // another of its vCPUs was first
+            }
+            if domain.reason == 0 {
+                domain.reason = control::reason(how); // unless it is being destroyed
             }
             let name = domain.name;
             self.console.lock().flush(&self.machine, id.channel());
@@ -70,19 +73,38 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Takes back everything the domain had, once no processor runs it any more.
     fn bury(&self, id: DomainId) {
+        {
+            let mut slot = self.domain(id);
+            let Some(domain) = slot.as_mut() else { return };
+            let gone =
+                |vcpu| self.vcpu(vcpu).is_none_or(|v| v.status.lock().state == State::Unused);
+            if !domain.ending || !domain.vcpus.iter().copied().all(gone) {
+                return;
+            }
+            if core::mem::replace(&mut domain.deserted, true) {
+                return; // another processor does it
+            }
+        }
+        // It can create no more.
+        self.release_created(id);
+        let creator = self.discard(id);
+        self.tell_creator(creator);
+        self.power_off_if_done();
+    }
+
+    /// Takes a domain apart that no processor runs, and says who created it.
+    pub(crate) fn discard(&self, id: DomainId) -> DomainId {
         let mut slot = self.domain(id);
-        let Some(domain) = slot.as_ref() else { return };
-        let gone = |vcpu| self.vcpu(vcpu).is_none_or(|v| v.status.lock().state == State::Unused);
-        if !domain.vcpus.iter().copied().all(gone) {
-            return;
+        let Some(domain) = slot.take() else { return DomainId::NONE };
+        for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {
+            slot.status.lock().state = State::Unused;
         }
         let partition = Partition(id.number().into());
         self.machine.set_partition(partition, [0, 0]);
         self.machine.flush_partition(partition);
         self.frames.lock().reclaim(Owner::domain(id.number()));
-        *slot = None;
-        drop(slot);
-        self.power_off_if_done();
+        self.leave_remains(id, &domain);
+        domain.creator
     }
 
     /// Turns the machine off when no domain is left.

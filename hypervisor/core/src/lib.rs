@@ -3,7 +3,8 @@
 //!
 //! Top-down: a machine calls [`Hypervisor::exit`] (`exit`) for whatever stops a guest; hypercalls
 //! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next; `start`
-//! and `end` are a domain's birth and death; `memory` and `frames` own storage; `console` shares
+//! (with `create`) and `end` are a domain's birth and death, `control` is
+//! what one domain may do to others; `memory` and `frames` own storage; `console` shares
 //! the serial line; `report` says who did what, where.
 //!
 //! Lock order, outermost first: a domain's slot, frames, a vCPU's status, a run queue, console.
@@ -18,6 +19,8 @@
 )]
 
 pub mod console;
+pub mod control;
+mod create;
 pub mod domain;
 mod end;
 pub mod events;
@@ -37,6 +40,7 @@ pub use vcpu::VcpuId;
 
 use arrayvec::ArrayVec;
 use console::Console;
+use control::RemainsList;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use domain::{Domain, DomainId, MAX_DOMAINS};
 use frames::Frames;
@@ -58,6 +62,8 @@ pub struct Hypervisor<M> {
     vcpus: [Vcpu; MAX_VCPUS],
     queues: [Mutex<RunQueue>; MAX_PROCESSORS],
     console: Mutex<Console>,
+    /// What is left of created domains that have ended.
+    remains: Mutex<RemainsList>,
     /// How many processors take part.
     processors: AtomicU32,
     /// Timebase at the hypervisor's entry.
@@ -108,6 +114,7 @@ impl<M: Machine> Hypervisor<M> {
             vcpus: [const { Vcpu::unused() }; MAX_VCPUS],
             queues: [const { Mutex::new(RunQueue::new()) }; MAX_PROCESSORS],
             console: Mutex::new(Console::new()),
+            remains: Mutex::new(RemainsList::new_const()),
             processors: AtomicU32::new(1),
             entered: AtomicU64::new(0),
         }

@@ -12,6 +12,10 @@ use xen_sys::{errno, xen};
 pub(super) struct Argument<const N: usize>(pub(super) [u8; N]);
 
 impl<const N: usize> Argument<N> {
+    pub(super) fn u8(&self, at: usize) -> u8 {
+        u8::from_le_bytes(self.bytes(at))
+    }
+
     pub(super) fn u16(&self, at: usize) -> u16 {
         u16::from_le_bytes(self.bytes(at))
     }
@@ -29,7 +33,28 @@ impl<const N: usize> Argument<N> {
     }
 }
 
+/// A structure for the guest; what is not put into it is zero.
+pub(super) struct Record<const N: usize>(pub(super) [u8; N]);
+
+impl<const N: usize> Record<N> {
+    pub(super) const fn new() -> Record<N> {
+        Record([0; N])
+    }
+
+    /// Puts a field, little-endian already, at its offset.
+    pub(super) fn put(&mut self, at: usize, bytes: &[u8]) {
+        for (to, from) in self.0.iter_mut().skip(at).zip(bytes) {
+            *to = *from;
+        }
+    }
+}
+
 impl<M: Machine> Hypervisor<M> {
+    /// Gives the guest an answer where its argument says.
+    pub(super) fn tell(&self, caller: &Caller<'_>, at: GuestAddr, bytes: &[u8]) -> Result<(), i32> {
+        if self.copy_out(caller, at, bytes) { Ok(()) } else { Err(errno::EFAULT) }
+    }
+
     /// The argument of call `name`.
     pub(super) fn argument<const N: usize>(
         &self,

@@ -5,10 +5,12 @@
 //! refusal of a domain is reported: who, what, where. An unknown number is an error too.
 
 mod argument;
+mod control;
 mod events;
 mod memory;
 mod papr;
 mod rtas;
+mod system;
 mod xen;
 pub mod xics;
 

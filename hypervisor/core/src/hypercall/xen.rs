@@ -35,6 +35,8 @@ impl<M: Machine> Hypervisor<M> {
                 _ => NO_SUCH_CALL,
             },
             XenCall::MemoryOp { command, argument } => self.memory_op(caller, command, argument),
+            XenCall::Domctl { argument } => self.domctl(caller, argument),
+            XenCall::Sysctl { argument } => self.sysctl(caller, argument),
             XenCall::EventChannelOp { command, argument } => {
                 self.event_channel_op(caller, command, argument)
             }

@@ -1,0 +1,191 @@
+//! The making of a domain, from the boot archive (`start`) or for a controller (`control`): its
+//! slot, its memory, its vCPUs, none of which runs yet.
+
+use crate::Hypervisor;
+use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS};
+use crate::events::Ports;
+use crate::frames::{FRAME_SIZE, Owner};
+use crate::machine::{Machine, Partition, ProcessorId, Start};
+use crate::memory::GuestMemory;
+use crate::vcpu::{State, Status, VcpuId};
+use arrayvec::{ArrayString, ArrayVec};
+use boot_archive::Personality;
+use core::fmt;
+use core::sync::atomic::Ordering;
+use hv_abi::Rights;
+use xen_sys::errno;
+
+/// What a new domain is to be.
+pub(crate) struct Creation<'a> {
+    /// What messages call it.
+    pub(crate) name: &'a str,
+    /// The hypercalls it speaks.
+    pub(crate) personality: Personality,
+    /// Bits of the rights it is given.
+    pub(crate) rights: u32,
+    /// Bytes of memory from guest real address 0.
+    pub(crate) memory: u64,
+    /// How many vCPUs it has.
+    pub(crate) vcpus: u32,
+    /// Their share of the processors.
+    pub(crate) weight: u32,
+    /// It takes interrupts little-endian.
+    pub(crate) little_endian: bool,
+    /// The domain that creates it; [`DomainId::NONE`] at boot.
+    pub(crate) creator: DomainId,
+}
+
+/// Why a domain was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateError {
+    /// Its number is taken, or is none.
+    Number(u16),
+    /// There is too little free memory: bytes wanted, bytes free.
+    Memory(u64, u64),
+    /// Too many vCPUs in the domain or in the machine, or none.
+    Vcpus(u32),
+    /// A part of its image lies outside its memory.
+    Load(u64),
+    /// Rights that are none to be given.
+    Rights(u32),
+}
+
+impl CreateError {
+    /// What a controller is told.
+    pub(crate) fn errno(self) -> i32 {
+        match self {
+            CreateError::Number(_) => errno::EEXIST,
+            CreateError::Memory(..) => errno::ENOMEM,
+            CreateError::Vcpus(_) | CreateError::Load(_) | CreateError::Rights(_) => errno::EINVAL,
+        }
+    }
+}
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CreateError::Number(number) => write!(f, "domain number {number} is taken or invalid"),
+            CreateError::Memory(wanted, free) => write!(
+                f,
+                "needs {} MiB and {} MiB are free: give the machine more memory or the domain less",
+                wanted >> 20,
+                free >> 20
+            ),
+            CreateError::Vcpus(count) => write!(f, "{count} vCPUs are none or more than there are"),
+            CreateError::Load(at) => write!(f, "its image at {at:#x} lies outside its memory"),
+            CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
+        }
+    }
+}
+
+impl<M: Machine> Hypervisor<M> {
+    /// Makes a domain of that number, without contents and at rest. After an error nothing of it
+    /// is left.
+    pub(crate) fn create(&self, id: DomainId, new: &Creation<'_>) -> Result<(), CreateError> {
+        let mut slot = self.domain(id);
+        if slot.is_some() {
+            return Err(CreateError::Number(id.number().into()));
+        }
+        let made = self.make(id, new);
+        if made.is_err() {
+            self.frames.lock().reclaim(Owner::domain(id.number()));
+        }
+        let domain = made?;
+        let partition = Partition(id.number().into());
+        self.machine.set_partition(partition, [domain.memory.partition_entry(), 0]);
+        self.machine.flush_partition(partition);
+        self.console.lock().set_name(id.channel(), &domain.name);
+        *slot = Some(domain);
+        Ok(())
+    }
+
+    fn make(&self, id: DomainId, new: &Creation<'_>) -> Result<Domain, CreateError> {
+        let given = Rights::given(new.rights).ok_or(CreateError::Rights(new.rights))?;
+        let rights = given.union(match new.personality {
+            Personality::Papr => Rights::PAPR,
+            Personality::Xen => Rights::XEN,
+        });
+        let owner = Owner::domain(id.number());
+        let (memory, shared) = {
+            let mut frames = self.frames.lock();
+            let free = (frames.count(Owner::FREE) as u64).saturating_mul(FRAME_SIZE);
+            let short = CreateError::Memory(new.memory, free);
+            let memory = GuestMemory::new(&self.machine, &mut frames, owner, new.memory);
+            let memory = memory.map_err(|_| short)?;
+            let shared = match new.personality {
+                Personality::Papr => None,
+                Personality::Xen => Some(frames.allocate(&self.machine, 1, owner).ok_or(short)?),
+            };
+            (memory, shared)
+        };
+        Ok(Domain {
+            name: ArrayString::from(new.name).unwrap_or_default(),
+            rights,
+            memory,
+            vcpus: self.take_vcpus(id, new, rights)?,
+            ports: Ports::new(),
+            shared,
+            little_endian_interrupts: new.little_endian,
+            shutdown_code: None,
+            refusal_reported: false,
+            ending: false,
+            deserted: false,
+            creator: new.creator,
+            reason: 0,
+        })
+    }
+
+    /// Takes unused vCPUs for a domain and spreads them over the processors.
+    fn take_vcpus(
+        &self,
+        id: DomainId,
+        new: &Creation<'_>,
+        rights: Rights,
+    ) -> Result<ArrayVec<VcpuId, MAX_DOMAIN_VCPUS>, CreateError> {
+        let mut taken = ArrayVec::new();
+        for vcpu in VcpuId::all() {
+            let server = u32::try_from(taken.len()).unwrap_or(u32::MAX);
+            if server == new.vcpus {
+                break;
+            }
+            let Some(slot) = self.vcpu(vcpu) else { break };
+            let mut status = slot.status.lock();
+            if status.state != State::Unused {
+                continue;
+            }
+            if taken.try_push(vcpu).is_err() {
+                break;
+            }
+            let place = u32::from(id.number()).wrapping_sub(1).wrapping_add(server);
+            *status = Status {
+                state: State::Stopped,
+                domain: id,
+                rights,
+                server,
+                home: ProcessorId(
+                    place.checked_rem(self.processors.load(Ordering::Relaxed)).unwrap_or(0),
+                ),
+                weight: new.weight.max(1),
+                ..Status::UNUSED
+            };
+        }
+        if !taken.is_empty() && taken.len() as u64 == u64::from(new.vcpus) {
+            return Ok(taken);
+        }
+        for vcpu in taken {
+            if let Some(slot) = self.vcpu(vcpu) {
+                slot.status.lock().state = State::Unused;
+            }
+        }
+        Err(CreateError::Vcpus(new.vcpus))
+    }
+
+    /// Lets a domain's first vCPU run; its first turn is announced.
+    pub(crate) fn set_off(&self, boot: VcpuId, start: &Start) {
+        self.machine.install(boot, start);
+        if let Some(slot) = self.vcpu(boot) {
+            slot.status.lock().fresh = true;
+        }
+        self.launch(boot);
+    }
+}
