@@ -1,0 +1,300 @@
+//! A controller and the domains it makes: from their creation to what is left of them.
+#![allow(missing_docs)]
+
+use boot_archive::Personality;
+use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, VcpuGuestContext};
+use hv_abi::{Rights, XEN_MARK};
+use hv_core::{Frame, Next};
+use hv_fake::{Board, Guest};
+use k42_lib::vector;
+use std::mem::offset_of;
+use xen_sys::domctl::{self as op, CreateDomain, GetDomainInfo, VcpuContext};
+use xen_sys::sysctl::{self, GetDomainInfoList, PhysicalInfo, ReadConsole};
+use xen_sys::{errno, sched};
+
+const SYSCTL: u64 = XEN_MARK | 35;
+const DOMCTL: u64 = XEN_MARK | 36;
+/// Where the controller has its arguments, and what they point at.
+const CALL: u64 = 0x2000;
+const OWN: u64 = CALL + 16;
+const BUFFER: u64 = 0x3000;
+
+/// Domain 1 controls, domain 2 is another.
+fn board() -> Board {
+    let controller = Guest {
+        rights: Rights::CONTROL | Rights::EVENTS | Rights::INPUT,
+        ..Guest::new("controller", Personality::Xen)
+    };
+    let mut board = Board::new(64, 1, &[controller, Guest::new("other", Personality::Xen)]);
+    board.dispatch(0);
+    board
+}
+
+/// A domctl of the vCPU on processor 0, which is the controller's.
+fn domctl(board: &mut Board, command: u32, domain: u16) -> i64 {
+    let version = op::XEN_DOMCTL_INTERFACE_VERSION;
+    board.poke(1, CALL, &(u64::from(command) | u64::from(version) << 32).to_le_bytes());
+    board.poke(1, CALL + 8, &domain.to_le_bytes());
+    board.hypercall(0, &[DOMCTL, CALL])
+}
+
+/// What `createdomain` is told.
+#[derive(Clone, Copy)]
+struct New {
+    name: &'static str,
+    rights: Rights,
+    vcpus: u32,
+    flags: u32,
+    arch: u32,
+}
+
+const NEW: New =
+    New { name: "child", rights: Rights::EVENTS, vcpus: 1, flags: 3, arch: ARCH_LITTLE_ENDIAN };
+
+/// The new domain's number, or an error.
+fn create(board: &mut Board, new: New, number: u16) -> Result<u16, i64> {
+    board.poke(1, OWN, &[0; size_of::<CreateDomain>()]);
+    let field = |offset: usize, bytes: &[u8]| board.poke(1, OWN + offset as u64, bytes);
+    field(offset_of!(CreateDomain, ssidref), &new.rights.bits().to_le_bytes());
+    field(offset_of!(CreateDomain, handle), new.name.as_bytes());
+    field(offset_of!(CreateDomain, flags), &new.flags.to_le_bytes());
+    field(offset_of!(CreateDomain, max_vcpus), &new.vcpus.to_le_bytes());
+    field(offset_of!(CreateDomain, arch), &new.arch.to_le_bytes());
+    match domctl(board, op::XEN_DOMCTL_CREATEDOMAIN, number) {
+        0 => Ok(board.peek(1, CALL + 8) as u16),
+        error => Err(error),
+    }
+}
+
+/// Lets a vCPU of a domain start at 0x100.
+fn set_context(board: &mut Board, domain: u16, vcpu: u32) -> i64 {
+    board.poke(1, OWN + offset_of!(VcpuContext, vcpu) as u64, &vcpu.to_le_bytes());
+    board.poke(1, OWN + offset_of!(VcpuContext, ctxt) as u64, &BUFFER.to_le_bytes());
+    let context: Vec<u8> = [0x100u64, 0x8000, 0x77, VcpuGuestContext::LITTLE_ENDIAN]
+        .into_iter()
+        .flat_map(u64::to_le_bytes)
+        .collect();
+    board.poke(1, BUFFER, &context);
+    domctl(board, op::XEN_DOMCTL_SETVCPUCONTEXT, domain)
+}
+
+/// The flags of `getdomaininfo`.
+fn flags(board: &mut Board, domain: u16) -> Result<u32, i64> {
+    match domctl(board, op::XEN_DOMCTL_GETDOMAININFO, domain) {
+        0 => Ok((board.peek(1, OWN + offset_of!(GetDomainInfo, flags) as u64)) as u32),
+        error => Err(error),
+    }
+}
+
+fn physical_info(board: &mut Board, field: usize) -> u64 {
+    let version = u64::from(sysctl::XEN_SYSCTL_INTERFACE_VERSION) << 32;
+    let command = u64::from(sysctl::XEN_SYSCTL_PHYSINFO);
+    board.poke(1, CALL, &(command | version).to_le_bytes());
+    assert_eq!(board.hypercall(0, &[SYSCTL, CALL]), 0);
+    board.peek(1, CALL + 8 + field as u64)
+}
+
+/// Gives the processor to the vCPU of another domain than the controller.
+fn switch(board: &mut Board, vcpu: usize) {
+    while board.processors[0].vcpu().map(|v| v.index()) != Some(vcpu) {
+        board.hv.machine.state().now += 1 << 24;
+        board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+    }
+}
+
+fn errno(number: i32) -> i64 {
+    -i64::from(number)
+}
+
+#[test]
+fn a_domain_comes_and_goes_and_nothing_is_left() {
+    let mut board = board();
+    let free = board.hv.free_frames();
+    for _ in 0..200 {
+        let number = create(&mut board, NEW, 0).unwrap();
+        assert_eq!(number, 3, "the number is free again");
+        assert_eq!(set_context(&mut board, number, 0), 0);
+        assert_eq!(flags(&mut board, number).unwrap() & op::XEN_DOMINF_DYING, 0);
+        assert_eq!(domctl(&mut board, op::XEN_DOMCTL_DESTROYDOMAIN, number), 0);
+        assert_eq!(flags(&mut board, number), Err(errno(errno::ESRCH)));
+        assert_eq!(board.hv.free_frames(), free);
+    }
+    assert!(board.said(0).contains("domain 3 (child): ended: destroyed"));
+}
+
+#[test]
+fn what_is_told_is_what_is_made() {
+    let mut board = board();
+    let new = New { name: "wide", vcpus: 3, arch: ARCH_PAPR, rights: Rights::INPUT, ..NEW };
+    assert_eq!(create(&mut board, new, 9), Ok(9));
+    assert_eq!(create(&mut board, new, 9), Err(errno(errno::EEXIST)));
+    assert_eq!(flags(&mut board, 9), Ok(0));
+    let field = |offset: usize| board.peek(1, OWN + offset as u64);
+    assert_eq!(field(0) as u16, 9);
+    assert_eq!(field(offset_of!(GetDomainInfo, max_vcpu_id)) as u32, 2);
+    assert_eq!(field(offset_of!(GetDomainInfo, nr_online_vcpus)) as u32, 0);
+    let rights = field(offset_of!(GetDomainInfo, ssidref)) as u32;
+    assert_eq!(Rights::from_bits(rights), Some(Rights::PAPR | Rights::INPUT));
+    assert_eq!(field(offset_of!(GetDomainInfo, handle)).to_le_bytes(), *b"wide\0\0\0\0");
+
+    assert_eq!(set_context(&mut board, 9, 0), 0);
+    let start = board.hv.machine.state().started[&2];
+    assert_eq!((start.entry.value(), start.argument, start.partition.0), (0x100, 0x77, 9));
+    assert_eq!(set_context(&mut board, 9, 0), errno(errno::EBUSY), "it runs");
+    assert_eq!(set_context(&mut board, 9, 3), errno(errno::ENOENT));
+    board.poke(1, OWN, &3u32.to_le_bytes());
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_MAX_VCPUS, 9), 0);
+    board.poke(1, OWN, &4u32.to_le_bytes());
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_MAX_VCPUS, 9), errno(errno::EINVAL));
+}
+
+#[test]
+fn what_makes_no_sense_makes_no_domain() {
+    let mut board = board();
+    let free = board.hv.free_frames();
+    let wrong = [
+        (New { name: "", ..NEW }, errno::EINVAL),
+        (New { name: "Loud", ..NEW }, errno::EINVAL),
+        (New { flags: 4, ..NEW }, errno::EINVAL),
+        (New { arch: 4, ..NEW }, errno::EINVAL),
+        (New { vcpus: 0, ..NEW }, errno::EINVAL),
+        (New { vcpus: 9, ..NEW }, errno::EINVAL),
+        (New { vcpus: u32::MAX, ..NEW }, errno::EINVAL),
+        (New { rights: Rights::PLATFORM, ..NEW }, errno::EINVAL),
+        (New { rights: Rights::LAN, ..NEW }, errno::EPERM),
+    ];
+    for (new, error) in wrong {
+        assert_eq!(create(&mut board, new, 0), Err(errno(error)), "{} {:?}", new.name, new.rights);
+    }
+    assert_eq!(create(&mut board, NEW, 63), Err(errno(errno::EINVAL)));
+    assert_eq!(create(&mut board, NEW, 1), Err(errno(errno::EEXIST)));
+    assert!(board.said(0).contains("domain 1 (controller): refused: domctl: gives a right"));
+    assert_eq!(board.hv.free_frames(), free);
+
+    for command in [op::XEN_DOMCTL_DESTROYDOMAIN, op::XEN_DOMCTL_GETDOMAININFO] {
+        for number in [0, 3, 62, 63, 0x7ff0, u16::MAX] {
+            assert_eq!(domctl(&mut board, command, number), errno(errno::ESRCH), "{number}");
+        }
+    }
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_DESTROYDOMAIN, 1), errno(errno::EINVAL));
+    assert_eq!(domctl(&mut board, 999, 2), errno(errno::ENOSYS));
+    board.poke(1, CALL + 4, &[0; 4]);
+    assert_eq!(board.hypercall(0, &[DOMCTL, CALL]), errno(errno::EACCES));
+    assert_eq!(board.hypercall(0, &[DOMCTL, 1 << 40]), errno(errno::EFAULT));
+}
+
+#[test]
+fn who_does_not_control_is_refused() {
+    let mut board = board();
+    switch(&mut board, 1);
+    for call in [DOMCTL, SYSCTL] {
+        assert_eq!(board.hypercall(0, &[call, CALL]), errno(errno::EPERM));
+    }
+}
+
+#[test]
+fn an_end_is_kept_until_its_creator_has_seen_it() {
+    let mut board = board();
+    let free = board.hv.free_frames();
+    let number = create(&mut board, NEW, 0).unwrap();
+    assert_eq!(set_context(&mut board, number, 0), 0);
+    switch(&mut board, 2);
+    board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
+    switch(&mut board, 0);
+    assert_eq!(board.hv.free_frames(), free, "what it had is free at once");
+    let reason = op::XEN_DOMINF_SHUTDOWN | sched::SHUTDOWN_CRASH << 16;
+    assert_eq!(flags(&mut board, number), Ok(reason));
+    assert_eq!(create(&mut board, NEW, number), Err(errno(errno::EEXIST)));
+    assert_eq!(create(&mut board, NEW, 0), Ok(number + 1), "the number is not given again");
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_DESTROYDOMAIN, number), 0);
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_DESTROYDOMAIN, number), errno(errno::ESRCH));
+    assert_eq!(create(&mut board, NEW, number), Ok(number));
+}
+
+#[test]
+fn the_end_of_a_creator_is_not_that_of_its_domains() {
+    let mut board = board();
+    for _ in 0..2 {
+        let number = create(&mut board, NEW, 0).unwrap();
+        assert_eq!(set_context(&mut board, number, 0), 0);
+    }
+    switch(&mut board, 2);
+    board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
+    switch(&mut board, 0);
+    // Domain 3 has ended unnoticed, domain 4 lives.
+    let next = board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
+    assert!(matches!(next, Next::Switch(_)));
+    switch(&mut board, 3);
+    board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
+    let said = board.said(0);
+    assert!(said.contains("domain 4 (child): crashed"), "{said}");
+    // The other domain ends as well: nothing keeps the machine from going off, nothing is left.
+    switch(&mut board, 1);
+    assert!(hv_fake::powers_off(|| {
+        board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
+    }));
+    assert_eq!(board.hv.free_frames(), board.free_at_start);
+}
+
+#[test]
+fn the_machine_is_described() {
+    let mut board = board();
+    let free = board.hv.free_frames() as u64;
+    assert_eq!(physical_info(&mut board, offset_of!(PhysicalInfo, free_pages)), free * 16);
+    assert_eq!(physical_info(&mut board, offset_of!(PhysicalInfo, total_pages)), 1024 * 16);
+    assert_eq!(physical_info(&mut board, offset_of!(PhysicalInfo, nr_cpus)) as u32, 1);
+
+    create(&mut board, NEW, 7).unwrap();
+    let size = size_of::<GetDomainInfo>() as u64;
+    for (first, most, expected) in
+        [(0u16, 10u32, vec![1, 2, 7]), (2, 10, vec![2, 7]), (0, 1, vec![1])]
+    {
+        let version = u64::from(sysctl::XEN_SYSCTL_INTERFACE_VERSION) << 32;
+        let command = u64::from(sysctl::XEN_SYSCTL_GETDOMAININFOLIST);
+        board.poke(1, CALL, &(command | version).to_le_bytes());
+        let own = CALL + 8;
+        let at = |offset: usize| own + offset as u64;
+        board.poke(1, at(offset_of!(GetDomainInfoList, first_domain)), &first.to_le_bytes());
+        board.poke(1, at(offset_of!(GetDomainInfoList, max_domains)), &most.to_le_bytes());
+        board.poke(1, at(offset_of!(GetDomainInfoList, buffer)), &BUFFER.to_le_bytes());
+        assert_eq!(board.hypercall(0, &[SYSCTL, CALL]), 0);
+        let count = board.peek(1, at(offset_of!(GetDomainInfoList, num_domains))) as u32;
+        let found: Vec<u16> =
+            (0..u64::from(count)).map(|n| board.peek(1, BUFFER + n * size) as u16).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn the_hypervisors_words_can_be_read_again() {
+    let mut board = board();
+    let read = |board: &mut Board, incremental: u8, index: u32, room: u32| {
+        let version = u64::from(sysctl::XEN_SYSCTL_INTERFACE_VERSION) << 32;
+        let command = u64::from(sysctl::XEN_SYSCTL_READCONSOLE);
+        board.poke(1, CALL, &(command | version).to_le_bytes());
+        let at = |offset: usize| CALL + 8 + offset as u64;
+        board.poke(1, at(0), &[0, incremental, 0, 0]);
+        board.poke(1, at(offset_of!(ReadConsole, index)), &index.to_le_bytes());
+        board.poke(1, at(offset_of!(ReadConsole, buffer)), &BUFFER.to_le_bytes());
+        board.poke(1, at(offset_of!(ReadConsole, count)), &room.to_le_bytes());
+        assert_eq!(board.hypercall(0, &[SYSCTL, CALL]), 0);
+        let count = board.peek(1, at(offset_of!(ReadConsole, count))) as u32;
+        let next = board.peek(1, at(offset_of!(ReadConsole, index))) as u32;
+        let text: Vec<u8> = (0..u64::from(count))
+            .map(|n| board.peek(1, (BUFFER + n) & !7).to_le_bytes()[(n % 8) as usize])
+            .collect();
+        (String::from_utf8(text).unwrap(), next)
+    };
+    let (whole, end) = read(&mut board, 0, 0, 4000);
+    assert_eq!(whole, board.said(0));
+    assert_eq!(read(&mut board, 1, end, 4000), (String::new(), end));
+    let (part, next) = read(&mut board, 0, 0, 10);
+    assert_eq!((part.as_str(), next), (&whole[..10], 10));
+    assert_eq!(read(&mut board, 1, next, 4000), (whole[10..].to_owned(), end));
+    // More than is kept: it begins where it can.
+    for _ in 0..100 {
+        board.hv.note(format_args!("{}", "x".repeat(100)));
+    }
+    let (_, end) = read(&mut board, 1, end, 1);
+    assert!(end > 5000, "{end}");
+}
