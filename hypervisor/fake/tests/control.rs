@@ -183,6 +183,42 @@ fn what_makes_no_sense_makes_no_domain() {
     assert_eq!(board.hypercall(0, &[DOMCTL, 1 << 40]), errno(errno::EFAULT));
 }
 
+/// A `memory_op` of the controller's on another domain's memory, with one extent.
+fn memory_op(board: &mut Board, command: u32, domain: u16, order: u32, page: u64) -> i64 {
+    board.poke(1, BUFFER, &page.to_le_bytes());
+    board.poke(1, CALL, &BUFFER.to_le_bytes());
+    board.poke(1, CALL + 8, &1u64.to_le_bytes());
+    board.poke(1, CALL + 16, &u64::from(order).to_le_bytes());
+    board.poke(1, CALL + 24, &u64::from(domain).to_le_bytes());
+    board.hypercall(0, &[XEN_MARK | 12, command.into(), CALL])
+}
+
+#[test]
+fn a_domain_has_the_memory_that_its_controller_gives_it() {
+    use xen_sys::memory::{XENMEM_DECREASE_RESERVATION, XENMEM_POPULATE_PHYSMAP};
+    let mut board = board();
+    let free = board.hv.free_frames();
+    let number = create(&mut board, NEW, 0).unwrap();
+    let populate = |board: &mut Board, order, page| {
+        memory_op(board, XENMEM_POPULATE_PHYSMAP, number, order, page)
+    };
+    assert_eq!(populate(&mut board, 9, 0), errno(errno::ENOMEM), "it may have none yet");
+    board.poke(1, OWN, &(2048u64 + 64).to_le_bytes());
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_MAX_MEM, number), 0);
+    assert_eq!(populate(&mut board, 9, 0), 1);
+    assert_eq!(populate(&mut board, 4, 512), 1);
+    assert_eq!(populate(&mut board, 4, 528), errno(errno::ENOMEM), "more than it may have");
+    flags(&mut board, number).unwrap();
+    let pages = |offset: usize| board.peek(1, OWN + offset as u64);
+    assert_eq!(pages(offset_of!(GetDomainInfo, tot_pages)), 528);
+    assert_eq!(pages(offset_of!(GetDomainInfo, max_pages)), 528);
+    assert!(board.hv.machine.guest_byte(number, k42_lib::GuestAddr::new(0x20_ffff)).is_some());
+    assert_eq!(memory_op(&mut board, XENMEM_DECREASE_RESERVATION, number, 4, 512), 1);
+    assert!(board.hv.machine.guest_byte(number, k42_lib::GuestAddr::new(0x20_ffff)).is_none());
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_DESTROYDOMAIN, number), 0);
+    assert_eq!(board.hv.free_frames(), free);
+}
+
 #[test]
 fn who_does_not_control_is_refused() {
     let mut board = board();
