@@ -1,12 +1,14 @@
 //! Counts lines of code and comment, unsafe code and reasons, assembly.
 //!
-//! The counting is of text ([`crate::source`]): a `#[cfg(test)]` module ends its file.
+//! The counting is of text ([`crate::source`]): a `#[cfg(test)]` module ends its file. What is
+//! compiled with the feature `walker` alone is tests too: no image is built with it.
 
-use crate::source::lines;
+use crate::source::{Line, lines};
 use crate::table::{Table, number};
 use crate::unsafes::kinds;
 use crate::{HYPERVISOR, root};
 use anyhow::Context;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Files of the hypervisor's crates that are compiled for the host only.
@@ -43,6 +45,7 @@ pub fn rust(source: &str, all_tests: bool) -> Count {
     let mut count = Count::default();
     let mut tests = all_tests;
     let lines = lines(source);
+    let walker = walker(&lines);
     for (at, line) in lines.iter().enumerate() {
         tests |= line.code.trim() == "#[cfg(test)]";
         if line.blank {
@@ -51,7 +54,7 @@ pub fn rust(source: &str, all_tests: bool) -> Count {
             let text = line.comment.trim();
             let reason = text.starts_with("// SAFETY:") || text == "/// # Safety";
             count.reasons += usize::from(reason && !tests);
-        } else if tests {
+        } else if tests || walker.iter().any(|item| item.contains(&at)) {
             count.tests += 1;
         } else {
             count.code += 1;
@@ -59,6 +62,23 @@ pub fn rust(source: &str, all_tests: bool) -> Count {
         }
     }
     count
+}
+
+/// The items that the feature `walker` brings: their attribute, and what follows up to the end of
+/// its braces, or of its line where it has none.
+fn walker(lines: &[Line]) -> Vec<RangeInclusive<usize>> {
+    let is_attribute = |line: &Line| line.code.trim().starts_with("#[cfg(feature = ");
+    let starts = (0..lines.len()).filter(|at| is_attribute(&lines[*at]));
+    let end = |start: usize| {
+        let mut depth = 0;
+        let found = lines.iter().enumerate().skip(start + 1).find(|(_, line)| {
+            depth += line.code.matches('{').count();
+            depth -= line.code.matches('}').count();
+            depth == 0 && line.code.trim_end().ends_with(['}', ';', ','])
+        });
+        found.map_or(lines.len(), |(at, _)| at)
+    };
+    starts.map(|start| start..=end(start)).collect()
 }
 
 /// Counts assembly.
@@ -92,7 +112,7 @@ pub fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Whether a file, named from the workspace's root, is tests.
 pub(crate) fn is_tests(file: &str) -> bool {
-    file.contains("/tests/") || file.ends_with("tests.rs")
+    file.contains("/tests/") || file.ends_with("tests.rs") || file.ends_with("/walker.rs")
 }
 
 /// Whether a file of the hypervisor's crates stays on the host.
@@ -191,6 +211,10 @@ mod tests {
                       #[cfg(test)]\nmod tests {\n    fn c() { unsafe { b() } }\n}\n";
         let count = rust(source, false);
         assert_eq!(count, Count { code: 3, comment: 2, tests: 4, unsafes: 1, reasons: 1 });
+        let source = "fn a() {}\n#[cfg(feature = \"walker\")]\nfn b(\n) {\n    c();\n}\n\
+                      #[cfg(feature = \"walker\")]\nmod d;\nfn e() {}\n";
+        let count = rust(source, false);
+        assert_eq!(count, Count { code: 2, tests: 7, ..Count::default() });
         assert_eq!(assembly("// x\n  li 3, 0\n\n  blr\n").code, 2);
     }
 }

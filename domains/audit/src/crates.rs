@@ -92,6 +92,13 @@ pub fn in_image() -> anyhow::Result<BTreeSet<Package>> {
     Ok(read_tree(&cargo(&arguments)?))
 }
 
+/// The features of the workspace's packages that an image is built with, as `package feature "name"`.
+pub fn features(image: &str) -> anyhow::Result<BTreeSet<String>> {
+    let arguments = "tree --locked --edges normal,features --prefix none --target";
+    let arguments: Vec<&str> = arguments.split(' ').chain([TARGET, "--package", image]).collect();
+    Ok(cargo(&arguments)?.lines().map(str::to_owned).collect())
+}
+
 /// Packages in what `cargo tree` prints: `name vVERSION`, and the folder of those of the workspace.
 fn read_tree(tree: &str) -> BTreeSet<Package> {
     let external = tree.lines().filter(|line| !line.contains("(/"));

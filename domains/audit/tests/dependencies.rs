@@ -1,7 +1,7 @@
 //! Dependencies point one way (docs/architecture.md).
 #![allow(missing_docs)]
 
-use k42_audit::crates::{graph, named_by_hypervisor, reach};
+use k42_audit::crates::{features, graph, named_by_hypervisor, reach};
 use k42_audit::specification::budget;
 
 #[test]
@@ -52,4 +52,13 @@ fn the_hypervisor_has_few_external_crates() {
     let external = named_by_hypervisor().unwrap();
     let most = budget("hypervisor-external-crates").unwrap();
     assert!(external.contains("spin") && external.len() as u64 <= most, "{external:?}");
+}
+
+#[test]
+fn what_only_tests_need_is_in_no_image() {
+    for image in ["hypervisor", "hypervisor-nested"] {
+        let features = features(image).unwrap();
+        assert!(features.iter().any(|line| line.starts_with("hv-core v")), "{features:?}");
+        assert!(!features.iter().any(|line| line.contains("walker")), "{features:?}");
+    }
 }

@@ -33,6 +33,12 @@ impl Owner {
     pub const fn partition(self) -> Partition {
         Partition(self.0 as u16)
     }
+
+    /// Its place among owners.
+    #[cfg(feature = "walker")]
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// What is known of a frame.
@@ -160,6 +166,20 @@ impl Frames {
             entry.owner = if entry.lent == 0 { Owner::FREE } else { Owner::ORPHAN };
         }
         self.hint = 0;
+    }
+
+    /// All of them from the first: whose each is, and how many mappings others have of it.
+    #[cfg(feature = "walker")]
+    pub fn all(&self) -> impl Iterator<Item = (Owner, u16)> {
+        self.entries.iter().map(|entry| (entry.owner, entry.lent))
+    }
+
+    /// The same of the frame at `at`; the platform's where there is no storage.
+    #[cfg(feature = "walker")]
+    pub fn at(&self, at: RealAddr) -> (Owner, u16) {
+        let frame = usize::try_from(at.value() / FRAME_SIZE).ok();
+        let entry = frame.and_then(|frame| self.entries.get(frame)).unwrap_or(&Entry::PLATFORM);
+        (entry.owner, entry.lent)
     }
 
     /// How many frames `owner` has.

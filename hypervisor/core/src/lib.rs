@@ -21,7 +21,6 @@
 pub mod console;
 pub mod control;
 mod create;
-mod diagnostics;
 pub mod domain;
 mod end;
 pub mod events;
@@ -34,6 +33,8 @@ mod report;
 pub mod schedule;
 mod start;
 pub mod vcpu;
+#[cfg(feature = "walker")]
+pub mod walker;
 
 pub use exit::Next;
 pub use machine::{Fault, Frame, Machine, Partition, ProcessorId, Start};
@@ -90,24 +91,12 @@ pub struct Processor {
     reschedule: bool,
     /// Input is coming in on the serial line.
     listening: bool,
-    /// The current vCPU leaves the processor to be reported on (`diagnostics`).
-    examine: bool,
-    /// What its domain then ends for.
-    crash: Option<report::Line>,
 }
 
 impl Processor {
     /// A processor that runs nothing yet.
     pub const fn new(id: ProcessorId) -> Processor {
-        Processor {
-            id,
-            current: None,
-            since: 0,
-            reschedule: false,
-            listening: false,
-            examine: false,
-            crash: None,
-        }
+        Processor { id, current: None, since: 0, reschedule: false, listening: false }
     }
 
     /// The vCPU on this processor.

@@ -307,6 +307,18 @@ impl GuestMemory {
         self.tree.translate(&Standing(machine), at.value())
     }
 
+    /// How many frames its tables have.
+    #[cfg(feature = "walker")]
+    pub fn table_frames(&self) -> u64 {
+        self.spare.frames
+    }
+
+    /// The address of the root table.
+    #[cfg(feature = "walker")]
+    pub fn root(&self) -> u64 {
+        self.tree.root()
+    }
+
     /// The first doubleword of the partition table entry for this memory.
     pub fn partition_entry(&self) -> u64 {
         entry::partition_entry(self.tree.root())

@@ -9,11 +9,8 @@ use k42_wire::{Channel, Event};
 /// The longest line; what is longer is cut.
 const LINE: usize = 240;
 
-/// A line, finished.
-pub(crate) type Line = ArrayString<LINE>;
-
 /// A line that never fails to be written: it is cut at its end.
-struct Cut(Line);
+struct Cut(ArrayString<LINE>);
 
 impl Write for Cut {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -29,7 +26,7 @@ impl Write for Cut {
 }
 
 /// Formats a line.
-pub(crate) fn line(text: impl fmt::Display) -> Line {
+pub(crate) fn line(text: impl fmt::Display) -> ArrayString<LINE> {
     let mut line = Cut(ArrayString::new_const());
     let _ = write!(line, "{text}"); // `Cut` does not fail
     line.0

@@ -43,6 +43,19 @@ impl RunQueue {
         Some(vcpu)
     }
 
+    /// How often it has a vCPU among the ready ones, and among the sleepers.
+    #[cfg(feature = "walker")]
+    pub(crate) fn holds(&self, vcpu: VcpuId) -> (usize, usize) {
+        let count = |list: &[Entry]| list.iter().filter(|(other, _)| *other == vcpu).count();
+        (count(&self.ready), count(&self.blocked))
+    }
+
+    /// All that it has.
+    #[cfg(feature = "walker")]
+    pub(crate) fn all(&self) -> impl Iterator<Item = VcpuId> {
+        self.ready.iter().chain(&self.blocked).map(|(vcpu, _)| *vcpu)
+    }
+
     /// A vCPU that was due by `now`, if there is one; else when the next is.
     fn due(&self, now: u64) -> Result<VcpuId, u64> {
         let first = self.blocked.iter().min_by_key(|(_, until)| *until);
@@ -191,7 +204,6 @@ impl<M: Machine> Hypervisor<M> {
 
     /// One look at consoles and queue; the vCPU to run, if there is one.
     pub fn look_for_work(&self, processor: &mut Processor) -> Option<VcpuId> {
-        self.examine(processor);
         self.poll_console(processor);
         self.choose(processor)
     }

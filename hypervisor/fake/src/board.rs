@@ -4,7 +4,7 @@ use crate::Fake;
 use boot_archive::write::{Blob, Domain};
 use boot_archive::{Archive, Console, Personality};
 use hv_abi::{Rights, XEN_MARK};
-use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, VcpuId};
+use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId};
 use k42_lib::GuestAddr;
 
 /// A domain of a test.
@@ -65,22 +65,16 @@ impl Board {
 
     /// Lets processor `n` choose what to run, as if it had nothing so far; the place of the vCPU.
     pub fn dispatch(&mut self, n: usize) -> usize {
-        self.hv.idle(&mut self.processors[n]).index()
+        let vcpu = self.hv.idle(&mut self.processors[n]).index();
+        self.check();
+        vcpu
     }
 
-    /// An exit of the guest on processor `n`. One that is to be reported on has been when this
-    /// returns, and the processor has looked for work.
+    /// An exit of the guest on processor `n`.
     pub fn exit(&mut self, n: usize, vector: u16, frame: &mut Frame) -> Next {
-        let processor = &mut self.processors[n];
-        let vcpu = processor.vcpu().map(VcpuId::index);
-        let next = self.hv.exit(processor, vector, frame);
-        if next != Next::Resume {
-            self.hv.machine.state().registers.extend(vcpu.map(|vcpu| (vcpu, *frame)));
-        }
-        if next != Next::Idle || processor.vcpu().is_none() {
-            return next;
-        }
-        self.hv.look_for_work(processor).map_or(Next::Idle, Next::Switch)
+        let next = self.hv.exit(&mut self.processors[n], vector, frame);
+        self.check();
+        next
     }
 
     /// A hypercall with r3 and what follows it; returns r3.

@@ -6,11 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod check;
 
 pub use board::{Board, Guest};
 
 use hv_core::frames::{Entry, FRAME_SIZE, Frames};
-use hv_core::{Fault, Frame, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_core::{Fault, Machine, Partition, ProcessorId, Start, VcpuId};
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{GuestAddr, RealAddr};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -37,6 +38,7 @@ pub struct State {
     storage: BTreeMap<u64, Vec<u8>>,
     partitions: HashMap<u16, [u64; 2]>,
     tlb: HashMap<(u16, u64), (u64, Access)>,
+    cached: check::Cached,
     /// The timebase.
     pub now: u64,
     /// When the vCPU's decrementer expires.
@@ -57,8 +59,6 @@ pub struct State {
     pub rung: bool,
     /// The interrupted state that was set last.
     pub interrupted: Option<(u64, u64)>,
-    /// The registers of vCPUs that are on no processor, by their places.
-    pub registers: BTreeMap<usize, Frame>,
     /// Interrupts arrive little-endian.
     pub little_endian: bool,
     /// What [`Machine::fault`] says.
@@ -164,9 +164,17 @@ impl TableMemory for Walk<'_> {
 }
 
 fn copy_out(storage: &BTreeMap<u64, Vec<u8>>, from: u64, into: &mut [u8]) {
-    for (at, byte) in (from..).zip(into) {
-        let (frame, offset) = (at / FRAME_SIZE, (at % FRAME_SIZE) as usize);
-        *byte = storage.get(&frame).map_or(0, |bytes| bytes[offset]);
+    let mut at = from;
+    let mut rest = into;
+    while !rest.is_empty() {
+        let offset = (at % FRAME_SIZE) as usize;
+        let (part, left) = rest.split_at_mut(rest.len().min(FRAME_SIZE as usize - offset));
+        match storage.get(&(at / FRAME_SIZE)) {
+            Some(frame) => part.copy_from_slice(&frame[offset..offset + part.len()]),
+            None => part.fill(0),
+        }
+        at += part.len() as u64;
+        rest = left;
     }
 }
 
@@ -221,7 +229,10 @@ impl Machine for Fake {
     }
 
     fn flush_partition(&self, partition: Partition) {
-        self.state().tlb.retain(|(owner, _), _| *owner != partition.0);
+        let now = self.leaves(partition.0);
+        let mut state = self.state();
+        state.tlb.retain(|(owner, _), _| *owner != partition.0);
+        state.cached.flush(partition, now);
     }
 
     fn install(&self, vcpu: VcpuId, start: &Start) {
@@ -238,16 +249,6 @@ impl Machine for Fake {
 
     fn set_interrupted_state(&self, nip: u64, msr: u64) {
         self.state().interrupted = Some((nip, msr));
-    }
-
-    fn interrupted_state(&self) -> [u64; 4] {
-        let state = self.state();
-        let (srr0, srr1) = state.interrupted.unwrap_or_default();
-        [srr0, srr1, state.fault.effective.value(), state.fault.status]
-    }
-
-    fn registers(&self, vcpu: VcpuId) -> Option<Frame> {
-        self.state().registers.get(&vcpu.index()).copied()
     }
 
     fn guest_deadline(&self) -> u64 {

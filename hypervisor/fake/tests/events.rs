@@ -252,7 +252,7 @@ proptest! {
             }
         }
         for domain in 1..=3u16 {
-            for port in 1..20u32 {
+            for port in 1..6u32 {
                 let (status, remote, number) = events.status(domain, port);
                 if status == op::EVTCHNSTAT_INTERDOMAIN {
                     let there = events.status(remote as u16, number);
