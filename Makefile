@@ -13,7 +13,7 @@ CROSS    := powerpc64le-linux-gnu-
 # Where rustup puts its programs, for a shell that has not been told yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help setup tools inputs images build run test bench stress lint clean distclean
+.PHONY: help setup tools inputs images build run test bench stress mutate lint clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -61,6 +61,9 @@ bench: build ## print the figures: instructions counted by the emulator, and siz
 
 stress: build ## run the long tests on the emulated machine, those that are marked as ignored
 	@cargo test --package k42-tests -- --ignored
+
+mutate: ## break the hypervisor in one place after another: a test must notice (ONLY=words: these)
+	@cargo run --quiet --package k42-mutations -- $(ONLY)
 
 lint: tools ## check the format, and clippy's advice for host and target
 	@boot/setup/lint

@@ -37,7 +37,6 @@ const TESTS: &[(&str, Test)] = &[
     ("jump", isolation::jump),
     ("read", isolation::read),
     ("write", isolation::write),
-    ("chain", isolation::chain),
     ("fuzz", fuzz::fuzz),
     ("hcall", bench::hypercall),
     ("echo", events::echo),

@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 mod demo;
-mod diagnostics;
 mod figures;
 mod isolation;
 mod k42;
@@ -30,7 +29,6 @@ fn main() {
         linux::tests(),
         k42::tests(),
         isolation::tests(),
-        diagnostics::tests(),
         programs::tests(),
         figures::tests(),
         demo::tests(),

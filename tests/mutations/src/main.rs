@@ -1,0 +1,131 @@
+//! `make mutate`: breaks a copy of the tree in one listed place after another, runs the host's tests
+//! of the hypervisor on it, and fails when they pass. `make mutate ONLY=words` takes the mutations
+//! whose file or description has these words.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, bail, ensure};
+use k42_mutations::{Mutation, list, root};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The packages whose tests have to notice.
+const PACKAGES: [&str; 6] = ["hv-fake", "hv-core", "hv-abi", "k42-lib", "boot-archive", "k42-wire"];
+/// A test that runs longer hangs, and that is noticed too. The slowest takes a tenth of it.
+const HANG: Duration = Duration::from_secs(120);
+
+fn main() -> anyhow::Result<()> {
+    let only = std::env::args().nth(1).unwrap_or_default();
+    let wanted = |m: &Mutation| m.file.contains(&only) || m.breaks.contains(&only);
+    let mutations: Vec<Mutation> = list()?.into_iter().filter(wanted).collect();
+    ensure!(!mutations.is_empty(), "no mutation has {only:?} in its file or description");
+    let tree = copy_tree()?;
+    if let Some(failure) = run_tests(&tree)? {
+        bail!("nothing is broken yet and {failure} fails: mend that first");
+    }
+    let mut survived = 0;
+    for mutation in &mutations {
+        let place = tree.join(&mutation.file);
+        let whole = fs::read_to_string(&place)?;
+        fs::write(&place, mutation.apply(&tree)?)?;
+        let outcome = run_tests(&tree).with_context(|| mutation.breaks.clone())?;
+        fs::write(&place, whole)?;
+        survived += usize::from(outcome.is_none());
+        let by = outcome.map_or("SURVIVED".into(), |test| format!("noticed by {test}"));
+        println!("{}: {}: {by}", mutation.file, mutation.breaks);
+    }
+    println!("{} mutations, {survived} survived", mutations.len());
+    ensure!(survived == 0, "what no test notices can be lost: write the test");
+    Ok(())
+}
+
+/// Copies the workspace to where it can be broken.
+fn copy_tree() -> anyhow::Result<PathBuf> {
+    let tree = root().join("target/mutations/tree");
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    copy(root(), &tree)?;
+    Ok(tree)
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if path.is_dir() {
+            if name != "target" && name != ".git" {
+                copy(&path, &to.join(name))?;
+            }
+        } else {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds and runs the tests; the first that fails, if one does.
+fn run_tests(tree: &Path) -> anyhow::Result<Option<String>> {
+    for (name, program) in build(tree)? {
+        if let Some(test) = run(tree, &program)? {
+            return Ok(Some(format!("{name}::{test}")));
+        }
+    }
+    Ok(None)
+}
+
+/// The test programs, with their names.
+fn build(tree: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--quiet", "--offline", "--no-run", "--message-format=json"]);
+    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package])).current_dir(tree);
+    cargo.env("CARGO_TARGET_DIR", root().join("target/mutations/target"));
+    // What a mutation leaves unused is no error here.
+    cargo.env("RUSTFLAGS", "--cap-lints=allow").stderr(Stdio::inherit());
+    let output = cargo.output().context("cargo")?;
+    let mut found = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let message: serde_json::Value = serde_json::from_str(line)?;
+        if let Some(text) = message["message"]["rendered"].as_str() {
+            eprint!("{text}");
+        }
+        if let Some(program) = message["executable"].as_str() {
+            let name = message["target"]["name"].as_str().unwrap_or_default();
+            found.push((name.to_owned(), program.into()));
+        }
+    }
+    ensure!(output.status.success() && !found.is_empty(), "does not build");
+    Ok(found)
+}
+
+/// Runs one test program; the first of its tests that fails, or that it hung.
+fn run(tree: &Path, program: &Path) -> anyhow::Result<Option<String>> {
+    let log = root().join("target/mutations/log");
+    let mut child = Command::new(program)
+        .current_dir(tree)
+        // The same cases each time: what is noticed today is noticed tomorrow.
+        .envs([("PROPTEST_RNG_SEED", "1"), ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")])
+        .env("PROPTEST_MAX_SHRINK_ITERS", "0")
+        .stdout(fs::File::create(&log)?)
+        .stderr(Stdio::null())
+        .spawn()?;
+    let deadline = Instant::now() + HANG;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(Some("a test that hangs".into()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    if status.success() {
+        return Ok(None);
+    }
+    let said = fs::read_to_string(&log)?;
+    let failed = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.into());
+    Ok(Some(said.lines().find_map(failed).unwrap_or_else(|| "a test that aborts".into())))
+}
