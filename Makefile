@@ -25,7 +25,7 @@ setup: tools inputs ## find or install the toolchain, QEMU and the ppc64le input
 tools:
 	@boot/setup/packages; status=$$?; boot/setup/toolchain && exit $$status
 
-inputs: target/inputs/root.cpio
+inputs: target/inputs/root.cpio target/inputs/peer.cpio
 
 # Kernels and busybox. The script knows what is there already, and then leaves this file as it is.
 target/inputs/VERSIONS: tools
@@ -37,6 +37,13 @@ target/inputs/programs/%: tests/programs/%.c | tools
 
 target/inputs/root.cpio: boot/setup/rootfs $(shell find boot/rootfs) target/inputs/VERSIONS $(PROGRAMS) | tools
 	@boot/setup/rootfs
+
+# The Linux that `make bench` compares with: one program, and KVM's modules for it.
+target/inputs/peer.cpio: $(wildcard tests/peer/*) target/inputs/VERSIONS target/inputs/programs/getppid
+	@rm -rf target/inputs/peer && mkdir -p target/inputs/peer
+	$(CROSS)gcc -O2 -Wall -Wextra -static -pthread -o target/inputs/peer/init tests/peer/*.c tests/peer/guest.S
+	@cd target/inputs && cp kvm.ko.xz kvm-hv.ko.xz programs/getppid peer
+	@cd target/inputs/peer && ls | cpio --quiet --create --format newc --owner +0:+0 >../peer.cpio
 
 build: setup images ## build the images and the host tool
 	@cargo build --quiet --release --package k42
@@ -56,7 +63,7 @@ run: build ## boot the demonstration: two K42 application managers and a Linux, 
 test: build ## run every ring of tests; closes with `N passed, N failed`
 	@tests/run
 
-bench: build ## print the figures: instructions counted by the emulator, and sizes
+bench: build ## print the figures: instructions, ours beside KVM-HV's on the same machine, and sizes
 	@tests/bench
 
 stress: build ## run the long tests on the emulated machine, those that are marked as ignored
@@ -70,7 +77,7 @@ lint: tools ## check the format, and clippy's advice for host and target
 
 clean: ## remove what was built; what was downloaded and chosen stays
 	rm -rf target/power target/images target/release target/debug target/lint target/inputs/programs \
-	    target/inputs/root target/inputs/*.cpio
+	    target/inputs/root target/inputs/peer target/inputs/*.cpio
 
 distclean: ## remove target/, downloads included
 	rm -rf target
