@@ -8,7 +8,7 @@ use k42::description::DomainDescription;
 use crate::{KERNELS, Machine, Model, describe};
 
 /// One instruction is one nanosecond; what else is in the options makes runs repeatable.
-const COUNTED: [&str; 6] =
+pub(crate) const COUNTED: [&str; 6] =
     ["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"];
 
 /// What a program measured in a K42 domain and in a Linux domain, side by side in one run.
@@ -25,9 +25,21 @@ pub struct SideBySide {
 /// # Errors
 /// When the machine does not say.
 pub fn null_hypercall(model: Model) -> anyhow::Result<u64> {
+    hypercalls(model, &COUNTED)
+}
+
+/// Nanoseconds of a null hypercall by the host's clock, which is good for ratios at most.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn null_hypercall_time(model: Model) -> anyhow::Result<u64> {
+    hypercalls(model, &[])
+}
+
+fn hypercalls(model: Model, options: &[&str]) -> anyhow::Result<u64> {
     let domains = vec![describe::bare("guest", "test=hcall")];
     let description = describe::machine("figures-hypercall", model, domains);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, options)?;
     figure(&mut machine, "guest", "null-hypercall")
 }
 
@@ -49,7 +61,7 @@ pub fn event_round_trip(model: Model) -> anyhow::Result<u64> {
 /// When the machine does not say.
 pub fn side_by_side(model: Model) -> anyhow::Result<SideBySide> {
     let domains = vec![
-        describe::k42("k42", &["/bin/getppid"]),
+        k42_getppid(),
         describe::linux("linux", KERNELS[1], r#"quiet mitigations=off run="/bin/getppid""#),
     ];
     let description = describe::machine("figures-getppid", model, domains);
@@ -60,11 +72,38 @@ pub fn side_by_side(model: Model) -> anyhow::Result<SideBySide> {
     })
 }
 
-/// Instructions from the hypervisor's first to a domain's first, alone in its machine.
+/// Instructions of a reflected `getppid` in a K42 domain.
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn start(model: Model, domain: DomainDescription) -> anyhow::Result<u64> {
+pub fn getppid(model: Model) -> anyhow::Result<u64> {
+    let description = describe::machine("figures-getppid", model, vec![k42_getppid()]);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    figure(&mut machine, "k42", "getppid")
+}
+
+fn k42_getppid() -> DomainDescription {
+    describe::k42("k42", &["/bin/getppid"])
+}
+
+/// Instructions from the hypervisor's first to the first of a K42 domain of 64 MiB.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn start_k42(model: Model) -> anyhow::Result<u64> {
+    start(model, describe::k42("k42", &["true"]))
+}
+
+/// The same for a Linux of 512 MiB.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn start_linux(model: Model) -> anyhow::Result<u64> {
+    start(model, describe::linux("linux", KERNELS[1], "quiet"))
+}
+
+/// Instructions from the hypervisor's first to a domain's first, alone in its machine.
+fn start(model: Model, domain: DomainDescription) -> anyhow::Result<u64> {
     let name = domain.name.clone();
     let description = describe::machine("figures-start", model, vec![domain]);
     let mut machine = Machine::boot_with(&description, &COUNTED)?;

@@ -9,6 +9,7 @@
 pub mod describe;
 pub mod figures;
 mod machine;
+pub mod peer;
 mod text;
 
 pub use k42::consoles::{Ending, State};

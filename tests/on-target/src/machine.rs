@@ -11,7 +11,7 @@ use crate::text::Plain;
 use crate::{Description, Ending, State};
 
 /// Ends a machine that hangs. The slowest of what is waited for takes a tenth of it.
-const HANG: Duration = Duration::from_secs(300);
+pub(crate) const HANG: Duration = Duration::from_secs(300);
 /// How many lines of each console a failure shows.
 const TAIL: usize = 30;
 

@@ -2,7 +2,7 @@
 //! host: nothing here depends on how fast it is.
 
 use k42_audit::specification::budget;
-use k42_tests::{MODELS, Model, describe, figures};
+use k42_tests::{MODELS, Model, figures};
 use libtest_mimic::Trial;
 
 use crate::test;
@@ -41,6 +41,6 @@ fn getppid(model: Model) -> anyhow::Result<()> {
 }
 
 fn start(model: Model) -> anyhow::Result<()> {
-    let count = figures::start(model, describe::k42("k42", &["true"]))?;
+    let count = figures::start_k42(model)?;
     within("start of a K42 domain", count, "start-k42-domain")
 }

@@ -1,39 +1,118 @@
-//! Prints the project's figures: instructions under `-icount`, and sizes. Not a test.
-#![forbid(unsafe_code)]
+//! `make bench`: a table a machine, with a row for each thing that is counted, ours and the peer's,
+//! measured in the same run; and sizes.
+//!
+//! A row of [`ROWS`] is all that a new figure takes: a function of `k42_tests::figures`, the name of
+//! the same thing in `tests/peer/peer.c` where the peer has it, and what is aimed at.
 
-use k42_tests::figures::{event_round_trip, null_hypercall, side_by_side, start};
-use k42_tests::{KERNELS, MODELS, Model, describe};
+use std::process::ExitCode;
 
-fn main() -> anyhow::Result<()> {
-    let hypercalls = on_both(null_hypercall)?;
-    let events = on_both(event_round_trip)?;
-    let pairs = on_both(side_by_side)?;
-    let k42 = on_both(|model| start(model, describe::k42("k42", &["true"])))?;
-    let linux = on_both(|model| start(model, describe::linux("linux", KERNELS[1], "quiet")))?;
+use anyhow::Context;
+use k42_audit::table::number;
+use k42_tests::figures::{
+    event_round_trip, getppid, null_hypercall, null_hypercall_time, start_k42, start_linux,
+};
+use k42_tests::peer::{self, Peer};
+use k42_tests::{MODELS, Model};
 
-    println!("Instructions, counted by QEMU (-icount)\n");
-    println!("{:<44}{:>12}{:>12}", "", "powernv9", "powernv10");
-    row("null hypercall, K42 guest, round trip", &hypercalls);
-    row("event to another domain and back", &events);
-    row("getppid, reflected in a K42 domain", &pairs.map(|pair| pair.k42));
-    row("getppid, the same program under Linux", &pairs.map(|pair| pair.linux));
-    row("entry to first instruction, K42, 64 MiB", &k42);
-    row("entry to first instruction, Linux, 512 MiB", &linux);
-    sizes()
+/// How a figure is measured.
+type Measure = fn(Model) -> anyhow::Result<u64>;
+
+/// A figure.
+struct Row {
+    what: &'static str,
+    here: Measure,
+    /// What the peer calls the same; none for what only we have.
+    peer: Option<&'static str>,
+    aim: Aim,
 }
 
-/// The figure on each machine.
-fn on_both<T>(measure: fn(Model) -> anyhow::Result<T>) -> anyhow::Result<[T; 2]> {
-    let [old, new] = MODELS;
-    Ok([measure(old)?, measure(new)?])
+/// What a figure should be.
+#[derive(Clone, Copy)]
+enum Aim {
+    /// So many instructions at most.
+    Count(u64),
+    /// Less than the peer's.
+    LessThanPeer,
+    /// Nothing is aimed at.
+    Nothing,
 }
 
-fn row(name: &str, figures: &[u64]) {
-    print!("{name:<44}");
-    for figure in figures {
-        print!("{figure:>12}");
+use Aim::{Count, LessThanPeer, Nothing};
+
+const fn row(what: &'static str, here: Measure, peer: Option<&'static str>, aim: Aim) -> Row {
+    Row { what, here, peer, aim }
+}
+
+#[rustfmt::skip] // a table
+const ROWS: &[Row] = &[
+    row("null hypercall, there and back",             null_hypercall,   Some("hypercall"),          Count(150)),
+    row("event to another domain and back",           event_round_trip, Some("round-trip-eventfd"), Count(2_000)),
+    row("getppid, K42 domain and bare Linux",         getppid,          Some("getppid"),            LessThanPeer),
+    row("entry to first instruction, K42, 64 MiB",    start_k42,        None,                       Nothing),
+    row("entry to first instruction, Linux, 512 MiB", start_linux,      None,                       Nothing),
+];
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut failures = Vec::new();
+    for model in MODELS {
+        figures(model, &mut failures)?;
     }
-    println!();
+    sizes()?;
+    for failure in &failures {
+        eprintln!("bench: {failure}");
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Measures and prints all rows on a machine. What cannot be measured is told at the end: it does
+/// not take the other rows with it.
+fn figures(model: Model, failures: &mut Vec<String>) -> anyhow::Result<()> {
+    let machine = model.name();
+    progress(model, "Linux with KVM-HV");
+    let peer = Peer::measure(model).with_context(|| format!("{machine}: the peer"))?;
+    println!("\nInstructions on {machine}, counted by QEMU (-icount)\n");
+    println!("{:<46}{:>13}{:>15}{:>8}  aim", "", "here", "KVM-HV", "ratio");
+    for Row { what, here, peer: same, aim } in ROWS {
+        progress(model, what);
+        let theirs = same.map(|same| peer.figure(same)).transpose();
+        match here(model).and_then(|here| Ok((here, theirs?))) {
+            Ok((here, theirs)) => println!("{what:<46}{}", cells(here, theirs, *aim)),
+            Err(error) => failures.push(format!("{machine}: {what}: {error:#}")),
+        }
+    }
+    for (name, theirs) in peer.figures().filter(|(name, _)| !compared(name)) {
+        println!("{:<46}{:>13}{:>15}", format!("the peer's {name}"), "", number(theirs));
+    }
+    progress(model, "hypercalls by the clock");
+    let ratio = null_hypercall_time(model)? as f64 / peer::hypercall_time(model)? as f64;
+    println!("{:<46}{ratio:>36.4}", "null hypercall, in time and not instructions");
+    Ok(())
+}
+
+/// Whether a row has this figure of the peer's.
+fn compared(name: &str) -> bool {
+    ROWS.iter().any(|row| row.peer == Some(name))
+}
+
+fn progress(model: Model, what: &str) {
+    eprintln!("bench: {}: {what}", model.name());
+}
+
+fn cells(here: u64, theirs: Option<u64>, aim: Aim) -> String {
+    let (peer, ratio) = match theirs {
+        Some(theirs) => (number(theirs), format!("{:.3}", here as f64 / theirs as f64)),
+        None => ("only here".into(), String::new()),
+    };
+    let aim = match (aim, theirs) {
+        (Count(most), _) => verdict(&format!("≤ {}", number(most)), here <= most),
+        (LessThanPeer, Some(theirs)) => verdict("< KVM-HV", here < theirs),
+        (LessThanPeer, None) | (Nothing, _) => String::new(),
+    };
+    format!("{:>13}{peer:>15}{ratio:>8}  {aim}", number(here))
+}
+
+fn verdict(aim: &str, met: bool) -> String {
+    format!("{aim}, {}", if met { "met" } else { "not met" })
 }
 
 fn sizes() -> anyhow::Result<()> {
