@@ -6,16 +6,9 @@ use crate::frames::Owner;
 use crate::machine::{Machine, Partition};
 use crate::vcpu::State;
 use crate::{Current, Hypervisor, Processor, control};
-use core::fmt;
 use k42_wire::{End, Event, event};
 
 impl<M: Machine> Hypervisor<M> {
-    /// Stops a domain for what it did, and says so.
-    pub(crate) fn crash(&self, processor: &mut Processor, id: DomainId, text: fmt::Arguments<'_>) {
-        let line = crate::report::line(text);
-        self.end(processor, id, End::Crash(&line));
-    }
-
     /// Ends a domain. Called on a processor that runs one of its vCPUs, or none.
     pub(crate) fn end(&self, processor: &mut Processor, id: DomainId, how: End<'_>) {
         let vcpus = {

@@ -8,6 +8,7 @@ use crate::machine::{Fault, Frame, Machine, ProcessorId, status};
 use crate::vcpu::{Vcpu, VcpuId};
 use crate::{Current, Hypervisor, Processor};
 use k42_lib::{msr, vector};
+use k42_wire::Channel;
 
 /// What the processor does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,8 @@ pub enum Next {
     Resume,
     /// Another one gets the processor.
     Switch(VcpuId),
-    /// Nothing can run: save the vCPU's registers, then call [`Hypervisor::idle`].
+    /// Nothing can run, or the vCPU is to be reported on: put its registers in place, then call
+    /// [`Hypervisor::idle`].
     Idle,
 }
 
@@ -104,7 +106,10 @@ impl<M: Machine> Hypervisor<M> {
         // The line holds a few bytes at a time: where some were, more are to come soon.
         processor.listening = !woken.is_empty();
         for channel in woken {
-            self.console_input(channel);
+            match channel {
+                Channel::HYPERVISOR => self.obey(),
+                channel => self.console_input(channel),
+            }
         }
     }
 
@@ -146,8 +151,11 @@ impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
     fn see_to_it(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
         let slot = processor.vcpu().and_then(|v| self.vcpu(v));
-        if slot.is_some_and(Vcpu::wants_attention) {
+        if !processor.examine && slot.is_some_and(Vcpu::wants_attention) {
             self.attend(processor, frame);
+        }
+        if processor.examine {
+            return Next::Idle;
         }
         if processor.current.is_some() && !processor.reschedule {
             return Next::Resume;
@@ -163,10 +171,14 @@ impl<M: Machine> Hypervisor<M> {
 
     fn attend(&self, processor: &mut Processor, frame: &mut Frame) {
         let Some(current) = processor.current else { return };
+        let Some(slot) = self.vcpu(current.vcpu) else { return };
+        processor.examine = core::mem::take(&mut slot.status.lock().examine);
+        if processor.examine {
+            return;
+        }
         if self.is_ending(current.domain) {
             return self.leave_domain(processor, current);
         }
-        let Some(slot) = self.vcpu(current.vcpu) else { return };
         let (pending, upcall) = {
             let mut status = slot.status.lock();
             (status.interrupts.pending(), core::mem::take(&mut status.upcall))

@@ -21,6 +21,7 @@
 pub mod console;
 pub mod control;
 mod create;
+mod diagnostics;
 pub mod domain;
 mod end;
 pub mod events;
@@ -91,12 +92,24 @@ pub struct Processor {
     reschedule: bool,
     /// Input is coming in on the serial line.
     listening: bool,
+    /// The current vCPU leaves the processor to be reported on (`diagnostics`).
+    examine: bool,
+    /// What its domain then ends for.
+    crash: Option<report::Line>,
 }
 
 impl Processor {
     /// A processor that runs nothing yet.
     pub const fn new(id: ProcessorId) -> Processor {
-        Processor { id, current: None, since: 0, reschedule: false, listening: false }
+        Processor {
+            id,
+            current: None,
+            since: 0,
+            reschedule: false,
+            listening: false,
+            examine: false,
+            crash: None,
+        }
     }
 
     /// The vCPU on this processor.

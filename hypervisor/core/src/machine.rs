@@ -108,6 +108,11 @@ pub trait Machine: Sync {
     /// Sets the registers that hold an interrupted state (SRR0, SRR1) for the vCPU now on this
     /// processor.
     fn set_interrupted_state(&self, nip: u64, msr: u64);
+    /// What an interrupt left for the vCPU that was last on this processor: SRR0, SRR1, DAR, DSISR.
+    fn interrupted_state(&self) -> [u64; 4];
+    /// All registers of a vCPU that is on no processor and gets none meanwhile; `None` before they
+    /// are in place.
+    fn registers(&self, vcpu: VcpuId) -> Option<Frame>;
     /// When the decrementer of the vCPU now on this processor expires, in timebase ticks.
     fn guest_deadline(&self) -> u64;
     /// What the processor says about the storage fault being handled, which came by `vector`.

@@ -9,8 +9,11 @@ use k42_wire::{Channel, Event};
 /// The longest line; what is longer is cut.
 const LINE: usize = 240;
 
+/// A line, finished.
+pub(crate) type Line = ArrayString<LINE>;
+
 /// A line that never fails to be written: it is cut at its end.
-struct Cut(ArrayString<LINE>);
+struct Cut(Line);
 
 impl Write for Cut {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -26,7 +29,7 @@ impl Write for Cut {
 }
 
 /// Formats a line.
-pub(crate) fn line(text: impl fmt::Display) -> ArrayString<LINE> {
+pub(crate) fn line(text: impl fmt::Display) -> Line {
     let mut line = Cut(ArrayString::new_const());
     let _ = write!(line, "{text}"); // `Cut` does not fail
     line.0

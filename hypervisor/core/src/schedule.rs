@@ -204,6 +204,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// One look at consoles and queue; the vCPU to run, if there is one.
     pub fn look_for_work(&self, processor: &mut Processor) -> Option<VcpuId> {
+        self.examine(processor);
         self.poll_console(processor);
         self.choose(processor)
     }

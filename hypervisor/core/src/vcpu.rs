@@ -65,6 +65,8 @@ pub struct Status {
     pub upcall: bool,
     /// An event came while it was not blocked: the next block returns at once.
     pub woken: bool,
+    /// It is to leave its processor and be reported on.
+    pub examine: bool,
     /// Its interrupt controller.
     pub interrupts: Presentation,
 }
@@ -82,6 +84,7 @@ impl Status {
         fresh: false,
         upcall: false,
         woken: false,
+        examine: false,
         interrupts: Presentation::new(),
     };
 }

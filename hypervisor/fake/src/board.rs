@@ -4,7 +4,7 @@ use crate::Fake;
 use boot_archive::write::{Blob, Domain};
 use boot_archive::{Archive, Console, Personality};
 use hv_abi::{Rights, XEN_MARK};
-use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId};
+use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, VcpuId};
 use k42_lib::GuestAddr;
 
 /// A domain of a test.
@@ -70,9 +70,20 @@ impl Board {
         vcpu
     }
 
-    /// An exit of the guest on processor `n`.
+    /// An exit of the guest on processor `n`. One that is to be reported on has been when this
+    /// returns, and the processor has looked for work.
     pub fn exit(&mut self, n: usize, vector: u16, frame: &mut Frame) -> Next {
-        let next = self.hv.exit(&mut self.processors[n], vector, frame);
+        let processor = &mut self.processors[n];
+        let vcpu = processor.vcpu().map(VcpuId::index);
+        let next = self.hv.exit(processor, vector, frame);
+        if next != Next::Resume {
+            self.hv.machine.state().registers.extend(vcpu.map(|vcpu| (vcpu, *frame)));
+        }
+        let next = if next != Next::Idle || processor.vcpu().is_none() {
+            next
+        } else {
+            self.hv.look_for_work(processor).map_or(Next::Idle, Next::Switch)
+        };
         self.check();
         next
     }

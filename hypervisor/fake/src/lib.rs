@@ -11,7 +11,7 @@ mod check;
 pub use board::{Board, Guest};
 
 use hv_core::frames::{Entry, FRAME_SIZE, Frames};
-use hv_core::{Fault, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_core::{Fault, Frame, Machine, Partition, ProcessorId, Start, VcpuId};
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{GuestAddr, RealAddr};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -59,6 +59,8 @@ pub struct State {
     pub rung: bool,
     /// The interrupted state that was set last.
     pub interrupted: Option<(u64, u64)>,
+    /// The registers of vCPUs that are on no processor, by their places.
+    pub registers: BTreeMap<usize, Frame>,
     /// Interrupts arrive little-endian.
     pub little_endian: bool,
     /// What [`Machine::fault`] says.
@@ -249,6 +251,16 @@ impl Machine for Fake {
 
     fn set_interrupted_state(&self, nip: u64, msr: u64) {
         self.state().interrupted = Some((nip, msr));
+    }
+
+    fn interrupted_state(&self) -> [u64; 4] {
+        let state = self.state();
+        let (srr0, srr1) = state.interrupted.unwrap_or_default();
+        [srr0, srr1, state.fault.effective.value(), state.fault.status]
+    }
+
+    fn registers(&self, vcpu: VcpuId) -> Option<Frame> {
+        self.state().registers.get(&vcpu.index()).copied()
     }
 
     fn guest_deadline(&self) -> u64 {

@@ -71,6 +71,11 @@ pub(crate) fn install(vcpu: VcpuId, start: &Start) {
     SLOTS.install(vcpu, start);
 }
 
+/// The registers of a vCPU that does not run.
+pub(crate) fn registers(vcpu: VcpuId) -> Option<Frame> {
+    SLOTS.look(vcpu, |context| context.registers.frame())
+}
+
 /// Works on the registers of the vCPU on this processor. `work` does not call this again.
 pub(crate) fn with_resident<T>(work: impl FnOnce(&mut Context) -> T) -> T {
     let resident = CPUS[this_processor()].resident.load(Ordering::Relaxed) as usize;
@@ -82,6 +87,7 @@ pub(crate) fn with_resident<T>(work: impl FnOnce(&mut Context) -> T) -> T {
 /// Moves the registers of `vcpu` into this processor, and those of the `resident` one out.
 fn make_resident(me: ProcessorId, resident: &mut Option<VcpuId>, vcpu: VcpuId) {
     let start = SLOTS.begins(vcpu);
+    SLOTS.settle(vcpu, false);
     if *resident == Some(vcpu) && start.is_none() {
         return;
     }
@@ -126,12 +132,16 @@ pub(crate) fn run(me: ProcessorId) -> ! {
     let mut next = HYPERVISOR.idle(&mut processor);
     loop {
         make_resident(me, &mut resident, next);
-        next = loop {
+        let after = loop {
             match step(&mut processor) {
                 Next::Resume => {}
-                Next::Switch(vcpu) => break vcpu,
-                Next::Idle => break idle(&mut processor),
+                after => break after,
             }
+        };
+        SLOTS.settle(next, true);
+        next = match after {
+            Next::Switch(vcpu) => vcpu,
+            _ => idle(&mut processor),
         };
     }
 }

@@ -4,7 +4,7 @@ use crate::context::{self, with_resident};
 use crate::hcall;
 use core::sync::atomic::Ordering::{self, Relaxed};
 use core::sync::atomic::{AtomicU32, AtomicU64, fence};
-use hv_core::{Fault, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_core::{Fault, Frame, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
 use hv_power::{partition, spr, storage};
 use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, vector};
 
@@ -157,6 +157,15 @@ impl Machine for Nested {
 
     fn set_interrupted_state(&self, nip: u64, msr: u64) {
         with_resident(|context| (context.state.srr0, context.state.srr1) = (nip, msr));
+    }
+
+    fn interrupted_state(&self) -> [u64; 4] {
+        let (srr0, srr1) = with_resident(|context| (context.state.srr0, context.state.srr1));
+        [srr0, srr1, spr::read::<{ spr::DAR }>(), spr::read::<{ spr::DSISR }>()]
+    }
+
+    fn registers(&self, vcpu: VcpuId) -> Option<Frame> {
+        context::registers(vcpu)
     }
 
     fn guest_deadline(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Places for the vCPUs' registers, each of which one processor at a time may touch.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hv_core::vcpu::MAX_VCPUS;
 use hv_core::{ProcessorId, Start, VcpuId};
 use spin::Mutex;
@@ -29,6 +29,15 @@ struct Slot {
     holder: AtomicU32,
     /// How the vCPU starts, when it next gets a processor.
     start: Mutex<Option<Start>>,
+    /// The general registers are in their place: the vCPU has run, and has left its processor.
+    settled: AtomicBool,
+}
+
+impl Slot {
+    const fn new() -> Slot {
+        let (start, settled) = (Mutex::new(None), AtomicBool::new(false));
+        Slot { holder: AtomicU32::new(NOBODY), start, settled }
+    }
 }
 
 /// The places of all vCPUs.
@@ -40,14 +49,28 @@ pub struct Slots<C: 'static> {
 impl<C> Slots<C> {
     /// Slots that nobody holds.
     pub const fn new(registers: &'static [Registers<C>; MAX_VCPUS]) -> Slots<C> {
-        let slots =
-            [const { Slot { holder: AtomicU32::new(NOBODY), start: Mutex::new(None) } }; MAX_VCPUS];
+        let slots = [const { Slot::new() }; MAX_VCPUS];
         Slots { registers, slots }
     }
 
     /// Notes how the vCPU starts; it takes effect when it next gets a processor.
     pub fn install(&self, vcpu: VcpuId, start: &Start) {
         *self.slots[vcpu.index()].start.lock() = Some(*start);
+    }
+
+    /// Notes that the vCPU has left its processor, or is about to run there.
+    pub fn settle(&self, vcpu: VcpuId, settled: bool) {
+        self.slots[vcpu.index()].settled.store(settled, Ordering::Release);
+    }
+
+    /// Looks at general registers that are in their place, from any processor; the policy sees to it
+    /// that the vCPU is not run meanwhile.
+    pub fn look<T>(&self, vcpu: VcpuId, look: impl FnOnce(&C) -> T) -> Option<T> {
+        let slot = &self.slots[vcpu.index()];
+        let settled = slot.settled.load(Ordering::Acquire) && slot.start.lock().is_none();
+        // SAFETY: general registers change only while the vCPU runs; `look` reads no others, which
+        // the processor that holds them may be saving.
+        settled.then(|| look(unsafe { &*self.context(vcpu.index()) }))
     }
 
     /// How the vCPU is to start anew, if it is to: told once.

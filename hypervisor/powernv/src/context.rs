@@ -145,9 +145,15 @@ pub(crate) fn install(vcpu: VcpuId, start: &Start) {
     SLOTS.install(vcpu, start);
 }
 
+/// The registers of a vCPU that does not run.
+pub(crate) fn registers(vcpu: VcpuId) -> Option<Frame> {
+    SLOTS.look(vcpu, |context| context.frame)
+}
+
 /// Moves the registers of `vcpu` into this processor, and those of the resident one out.
 fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
     let start = SLOTS.begins(vcpu);
+    SLOTS.settle(vcpu, false);
     if cpu.resident == Some(vcpu) && start.is_none() {
         return SLOTS.context(vcpu.index());
     }
@@ -212,6 +218,9 @@ unsafe extern "C" fn powernv_switch(from: *mut Context) -> *mut Context {
     let from = unsafe { &*from };
     // SAFETY: as in `powernv_exit`; a boot context has it from its making.
     let cpu = unsafe { &mut *from.cpu };
+    if let Some(vcpu) = cpu.resident {
+        SLOTS.settle(vcpu, true);
+    }
     let vcpu = cpu.next.take().unwrap_or_else(|| idle(cpu));
     make_resident(cpu, vcpu)
 }

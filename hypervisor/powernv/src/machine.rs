@@ -3,7 +3,7 @@
 use crate::{context, opal, tlb};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
-use hv_core::{Fault, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_core::{Fault, Frame, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
 use hv_power::{partition, spr, storage};
 use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, msr, vector};
 
@@ -99,6 +99,15 @@ impl Machine for PowerNv {
     fn set_interrupted_state(&self, nip: u64, msr: u64) {
         spr::write::<{ spr::SRR0 }>(nip);
         spr::write::<{ spr::SRR1 }>(msr);
+    }
+
+    fn interrupted_state(&self) -> [u64; 4] {
+        let (srr0, srr1) = (spr::read::<{ spr::SRR0 }>(), spr::read::<{ spr::SRR1 }>());
+        [srr0, srr1, spr::read::<{ spr::DAR }>(), spr::read::<{ spr::DSISR }>()]
+    }
+
+    fn registers(&self, vcpu: VcpuId) -> Option<Frame> {
+        context::registers(vcpu)
     }
 
     fn guest_deadline(&self) -> u64 {

@@ -41,6 +41,32 @@ pub fn read(boot: Boot, options: Options) -> Verdict {
     survived()
 }
 
+/// Stores outside, three calls deep.
+pub fn chain(boot: Boot, options: Options) -> Verdict {
+    let depth = outermost(outside(&boot, options));
+    Err(alloc::format!("it was allowed, {depth} calls deep"))
+}
+
+// Each has something to do after its call, so that it is still there during it.
+
+#[inline(never)]
+fn outermost(at: u64) -> u64 {
+    core::hint::black_box(between(at)) + 1
+}
+
+#[inline(never)]
+fn between(at: u64) -> u64 {
+    core::hint::black_box(innermost(at)) + 1
+}
+
+#[inline(never)]
+fn innermost(at: u64) -> u64 {
+    enter_real_mode();
+    // SAFETY: as `jump`.
+    unsafe { (at as *mut u64).write_volatile(core::hint::black_box(u64::MAX)) };
+    1
+}
+
 /// Stores outside.
 pub fn write(boot: Boot, options: Options) -> Verdict {
     let at = outside(&boot, options);

@@ -37,6 +37,7 @@ const TESTS: &[(&str, Test)] = &[
     ("jump", isolation::jump),
     ("read", isolation::read),
     ("write", isolation::write),
+    ("chain", isolation::chain),
     ("fuzz", fuzz::fuzz),
     ("hcall", bench::hypercall),
     ("echo", events::echo),

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod diagnostics;
 mod figures;
 mod isolation;
 mod k42;
@@ -29,6 +30,7 @@ fn main() {
         linux::tests(),
         k42::tests(),
         isolation::tests(),
+        diagnostics::tests(),
         programs::tests(),
         figures::tests(),
         demo::tests(),

@@ -3,10 +3,11 @@
 use k42_tests::{KERNELS, Model, NESTED};
 use libtest_mimic::Trial;
 
-use crate::{isolation, k42, linux, test};
+use crate::{diagnostics, isolation, k42, linux, test};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = isolation::hostile(Model::Pseries9, "nested::pseries9::isolation");
+    tests.extend(diagnostics::reports(Model::Pseries9, "nested::pseries9::diagnostics"));
     for model in NESTED {
         let name = |what: &str| format!("nested::{}::{what}", model.name());
         for kernel in KERNELS {
