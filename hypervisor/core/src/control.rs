@@ -103,7 +103,7 @@ impl<M: Machine> Hypervisor<M> {
         for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {
             let status = slot.status.lock();
             match status.state {
-                State::Unused | State::Stopped => continue,
+                State::Unused | State::Ended | State::Stopped => continue,
                 State::Running => info.flags |= domctl::XEN_DOMINF_RUNNING,
                 State::Blocked(_) => blocked = blocked.saturating_add(1),
                 State::Ready => {}

@@ -25,7 +25,6 @@ impl<M: Machine> Hypervisor<M> {
             self.say(Event::Ended { number: id.number().into(), name: &name, how });
             domain.vcpus.clone()
         };
-        self.event_close_all(id);
         for vcpu in vcpus {
             let Some(slot) = self.vcpu(vcpu) else { continue };
             let mut status = slot.status.lock();
@@ -35,7 +34,7 @@ impl<M: Machine> Hypervisor<M> {
                 drop(status);
                 self.machine.kick(home);
             } else {
-                status.state = State::Unused;
+                status.state = State::Ended;
                 let home = status.home;
                 drop(status);
                 self.forget(home, vcpu);
@@ -59,7 +58,11 @@ impl<M: Machine> Hypervisor<M> {
         processor.reschedule = true;
         if let Some(slot) = self.vcpu(current.vcpu) {
             slot.set_attention(false);
-            slot.status.lock().state = State::Unused;
+            let mut status = slot.status.lock();
+            status.state = State::Ended;
+            let home = status.home;
+            drop(status);
+            self.forget(home, current.vcpu); // it may have blocked before it saw the end
         }
         self.bury(current.domain);
     }
@@ -69,8 +72,7 @@ impl<M: Machine> Hypervisor<M> {
         {
             let mut slot = self.domain(id);
             let Some(domain) = slot.as_mut() else { return };
-            let gone =
-                |vcpu| self.vcpu(vcpu).is_none_or(|v| v.status.lock().state == State::Unused);
+            let gone = |vcpu| self.vcpu(vcpu).is_none_or(|v| v.status.lock().state == State::Ended);
             if !domain.ending || !domain.vcpus.iter().copied().all(gone) {
                 return;
             }
@@ -87,6 +89,8 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Takes a domain apart that no processor runs, and says who created it.
     pub(crate) fn discard(&self, id: DomainId) -> DomainId {
+        // Not before: as long as one of its vCPUs runs it can make ports.
+        self.event_close_all(id);
         let mut slot = self.domain(id);
         let Some(domain) = slot.take() else { return DomainId::NONE };
         for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {

@@ -86,7 +86,7 @@ impl<M: Machine> Hypervisor<M> {
         let Some(slot) = self.vcpu(vcpu) else { return };
         let mut status = slot.status.lock();
         match status.state {
-            State::Unused | State::Stopped => {}
+            State::Unused | State::Ended | State::Stopped => {}
             State::Ready | State::Running => status.woken = true,
             State::Blocked(_) => self.make_ready(vcpu, status),
         }

@@ -32,6 +32,8 @@ impl VcpuId {
 pub enum State {
     /// It belongs to nobody.
     Unused,
+    /// Its domain ends, and it never runs again. It is somebody's until the domain is gone.
+    Ended,
     /// It has not been started, or has stopped itself.
     Stopped,
     /// It waits for its processor, in that processor's queue.

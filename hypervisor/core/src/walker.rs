@@ -279,25 +279,33 @@ impl<M: Machine> All<'_, M> {
     }
 }
 
-/// The vCPUs that a domain lists are its own; those of one that ends may have gone.
+/// The vCPUs that a domain lists are its own. One that ends has some that run, or it would be gone.
 fn vcpus_of(
     id: DomainId,
     domain: &Domain,
     vcpus: &[MutexGuard<'_, Status>],
     wrong: &mut Wrong<'_>,
 ) {
-    for vcpu in &domain.vcpus {
-        let Some(status) = vcpus.get(vcpu.index()) else { continue };
-        let gone = status.state == State::Unused;
-        if gone && !domain.ending || !gone && status.domain != id {
-            wrong(format_args!(
-                "{id:?} lists {vcpu:?}, which is {:?} of {:?}",
-                status.state, status.domain
-            ));
+    let of = |vcpu: &VcpuId| vcpus.get(vcpu.index());
+    for (vcpu, status) in domain.vcpus.iter().filter_map(|vcpu| Some((vcpu, of(vcpu)?))) {
+        if status.domain != id || status.state == State::Unused {
+            let Status { state, domain, .. } = **status;
+            wrong(format_args!("{id:?} lists {vcpu:?}, which is {state:?} of {domain:?}"));
         }
-        if !gone && status.rights != domain.rights {
+        if status.rights != domain.rights {
             wrong(format_args!("{id:?} and its {vcpu:?} have different rights"));
         }
+        let ends = matches!(status.state, State::Running | State::Ended);
+        if domain.ending && !ends || !domain.ending && status.state == State::Ended {
+            wrong(format_args!(
+                "{vcpu:?} is {:?}, its domain's end {}",
+                status.state, domain.ending
+            ));
+        }
+    }
+    let runs = domain.vcpus.iter().filter_map(of).any(|status| status.state == State::Running);
+    if domain.ending && !runs {
+        wrong(format_args!("{id:?} has ended on every processor and is still there"));
     }
 }
 
@@ -311,7 +319,7 @@ fn queued(
     let want = match status.state {
         State::Ready => (1, 0),
         State::Blocked(_) => (0, 1),
-        State::Unused | State::Stopped | State::Running => return,
+        State::Unused | State::Ended | State::Stopped | State::Running => return,
     };
     let home = usize::try_from(status.home.0).ok().and_then(|home| queues.get(home));
     let have = home.map(|queue| queue.holds(vcpu));
