@@ -40,6 +40,8 @@ crate::hypercall_table! {
     /// Write to or read from the domain's own console (public/xen.h, CONSOLEIO_*).
     18 console_io = ConsoleIo(command: u64, count: u64, buffer: GuestAddr) needs CONSOLE
         (xen_sys::xen::CONSOLEIO_READ => INPUT);
+    /// Map, unmap and copy pages that other domains have granted (public/grant_table.h).
+    20 grant_table_op = GrantTableOp(command: u64, list: GuestAddr, count: u64) needs GRANTS;
     /// Yield, block, shut down (public/sched.h).
     29 sched_op = SchedOp(command: u64, argument: GuestAddr) needs BASIC;
     /// Make, connect, send to and close event channels (public/event_channel.h).

@@ -114,7 +114,9 @@ impl<M: Machine> Hypervisor<M> {
             let memory = memory.map_err(|_| short)?;
             let shared = match new.personality {
                 Personality::Papr => None,
-                Personality::Xen => Some(frames.allocate(&self.machine, 1, owner).ok_or(short)?),
+                Personality::Xen => {
+                    Some(frames.allocate(&self.machine, FRAME_SIZE, owner).ok_or(short)?)
+                }
             };
             (memory, shared)
         };
@@ -125,6 +127,7 @@ impl<M: Machine> Hypervisor<M> {
             vcpus: self.take_vcpus(id, new, rights)?,
             ports: Ports::new(),
             shared,
+            handle: 0,
             little_endian_interrupts: new.little_endian,
             shutdown_code: None,
             refusal_reported: false,

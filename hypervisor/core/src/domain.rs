@@ -53,6 +53,8 @@ pub struct Domain {
     pub ports: Ports,
     /// The page it shares with the hypervisor (`shared_info`), if its personality has one.
     pub shared: Option<RealAddr>,
+    /// Where the search for the next mapping's handle starts ([`crate::grants`]).
+    pub handle: u32,
     /// It takes interrupts little-endian: vCPUs started later do so too.
     pub little_endian_interrupts: bool,
     /// The code it latched for its shutdown (SCHEDOP_shutdown_code).

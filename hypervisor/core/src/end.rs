@@ -89,8 +89,9 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Takes a domain apart that no processor runs, and says who created it.
     pub(crate) fn discard(&self, id: DomainId) -> DomainId {
-        // Not before: as long as one of its vCPUs runs it can make ports.
+        // Not before: as long as one of its vCPUs runs it can make ports and mappings.
         self.event_close_all(id);
+        self.unmap_all_lent(id);
         let mut slot = self.domain(id);
         let Some(domain) = slot.take() else { return DomainId::NONE };
         for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {

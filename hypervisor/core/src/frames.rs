@@ -101,20 +101,20 @@ impl Frames {
         self.entries.len()
     }
 
-    /// Gives `count` adjoining frames, aligned to `count` frames (a power of two), to `owner`,
+    /// Gives `size` bytes of adjoining frames, aligned to `size` (a power of two), to `owner`,
     /// zeroed; `None` when there is no such run.
     pub fn allocate(
         &mut self,
         machine: &impl Machine,
-        count: usize,
+        size: u64,
         owner: Owner,
     ) -> Option<RealAddr> {
+        let count = usize::try_from(size / FRAME_SIZE).ok()?;
         let first = self.find(self.hint, count).or_else(|| self.find(0, count))?;
-        let end = first.checked_add(count)?;
-        self.entries.get_mut(first..end)?.fill(Entry { owner, lent: 0 });
-        self.hint = end;
+        self.hint = first.checked_add(count)?;
+        self.entries.get_mut(first..self.hint)?.fill(Entry { owner, lent: 0 });
         let at = RealAddr::new((first as u64).checked_mul(FRAME_SIZE)?);
-        machine.zero(at, (count as u64).checked_mul(FRAME_SIZE)?);
+        machine.zero(at, size);
         Some(at)
     }
 

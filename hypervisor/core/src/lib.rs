@@ -3,9 +3,9 @@
 //!
 //! Top-down: a machine calls [`Hypervisor::exit`] (`exit`) for whatever stops a guest; hypercalls
 //! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next; `start`
-//! (with `create`) and `end` are a domain's birth and death, `control` is
-//! what one domain may do to others; `memory` and `frames` own storage; `console` shares
-//! the serial line; `report` says who did what, where.
+//! (with `create`) and `end` are a domain's birth and death, `control` is what one domain may do to
+//! others; `memory` and `frames` own storage, `grants` lends it; `console` shares the serial line;
+//! `report` says who did what, where.
 //!
 //! Lock order, outermost first: a domain's slot, frames, a vCPU's status, a run queue, console.
 #![no_std]
@@ -27,6 +27,7 @@ mod end;
 pub mod events;
 mod exit;
 pub mod frames;
+pub mod grants;
 pub mod hypercall;
 pub mod machine;
 pub mod memory;
@@ -54,6 +55,9 @@ use vcpu::{MAX_VCPUS, Vcpu};
 
 /// The most processors of the machine.
 pub const MAX_PROCESSORS: usize = 32;
+
+/// A domain's slot, locked.
+type Slot<'a> = MutexGuard<'a, Option<Domain>>;
 
 /// The whole hypervisor. There is one in a machine.
 pub struct Hypervisor<M> {
@@ -152,8 +156,18 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// The domain's slot, locked.
-    fn domain(&self, id: DomainId) -> MutexGuard<'_, Option<Domain>> {
+    fn domain(&self, id: DomainId) -> Slot<'_> {
         self.domains.get(usize::from(id.number())).unwrap_or(&self.domains[0]).lock()
+    }
+
+    /// Two domains' slots, locked in the order of their numbers; `None` where they are one.
+    fn pair(&self, one: DomainId, other: DomainId) -> Option<(Slot<'_>, Slot<'_>)> {
+        let mut first = self.domain(one.min(other));
+        let mut second = (one != other).then(|| self.domain(one.max(other)))?;
+        if one > other {
+            core::mem::swap(&mut first, &mut second);
+        }
+        Some((first, second))
     }
 
     /// The vCPUs of a domain.

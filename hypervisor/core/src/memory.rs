@@ -47,50 +47,11 @@ struct Spare {
     frames: u64,
 }
 
-/// Tables in real storage: what a tree needs to grow.
-struct Tables<'a, M> {
+/// A domain's memory and what is needed to change it.
+pub struct Change<'a, M> {
+    memory: &'a mut GuestMemory,
     machine: &'a M,
     frames: &'a mut Frames,
-    owner: Owner,
-    /// Frames that tables may take: a domain cannot spend the machine's storage on them.
-    most: u64,
-    spare: &'a mut Spare,
-}
-
-impl<M: Machine> Tables<'_, M> {
-    fn frame(&mut self) -> Option<u64> {
-        let frames = self.spare.frames.checked_add(1).filter(|frames| *frames <= self.most)?;
-        let at = self.frames.allocate(self.machine, 1, self.owner)?;
-        self.spare.frames = frames;
-        Some(at.value())
-    }
-}
-
-impl<M: Machine> TableMemory for Tables<'_, M> {
-    fn load(&self, address: u64) -> u64 {
-        self.machine.load_entry(RealAddr::new(address))
-    }
-    fn store(&mut self, address: u64, entry: u64) {
-        self.machine.store_entry(RealAddr::new(address), entry);
-    }
-    fn allocate(&mut self, size: TableSize) -> Option<u64> {
-        if size == TableSize::Root {
-            return self.frame();
-        }
-        // Tables are aligned to their size, and a frame's rest to the smallest.
-        let skipped = self.spare.left & size.bytes().saturating_sub(1);
-        if self.spare.left.saturating_sub(skipped) == 0 {
-            self.spare.next = self.frame()?;
-            self.spare.left = FRAME_SIZE;
-        } else {
-            self.spare.next = self.spare.next.checked_add(skipped)?;
-            self.spare.left = self.spare.left.saturating_sub(skipped);
-        }
-        let at = self.spare.next;
-        self.spare.next = at.checked_add(size.bytes())?;
-        self.spare.left = self.spare.left.checked_sub(size.bytes())?;
-        Some(at)
-    }
 }
 
 /// Tables as they are: enough to translate, and to take leaves out.
@@ -108,8 +69,132 @@ impl<M: Machine> TableMemory for Standing<'_, M> {
     }
 }
 
+impl<M: Machine> TableMemory for Change<'_, M> {
+    fn load(&self, address: u64) -> u64 {
+        Standing(self.machine).load(address)
+    }
+    fn store(&mut self, address: u64, entry: u64) {
+        Standing(self.machine).store(address, entry);
+    }
+    /// A root takes a frame, every other table 4 KiB.
+    fn allocate(&mut self, size: TableSize) -> Option<u64> {
+        let GuestMemory { spare, max_frames, owner, .. } = self.memory;
+        let bytes = size.bytes().max(TableSize::Middle.bytes());
+        if spare.left < bytes {
+            // A domain cannot spend the machine's storage on tables: this is enough for leaves of
+            // 64 KiB throughout, and for mappings of what is not its own in some hundred places.
+            let most = (*max_frames / 64).saturating_add(32);
+            spare.frames = spare.frames.checked_add(1).filter(|frames| *frames <= most)?;
+            spare.next = self.frames.allocate(self.machine, FRAME_SIZE, *owner)?.value();
+            spare.left = FRAME_SIZE;
+        }
+        spare.left = spare.left.checked_sub(bytes)?;
+        spare.next = spare.next.checked_add(bytes)?;
+        spare.next.checked_sub(bytes)
+    }
+}
+
+impl<M: Machine> Change<'_, M> {
+    /// Gives the domain zeroed memory: `size` bytes, at a multiple of `size`, which is 1 GiB or at
+    /// most [`PIECE`] and at least a frame.
+    ///
+    /// # Errors
+    /// Nothing has changed: `ENOMEM` where the domain may have no more or there is none, `EINVAL`
+    /// for an address that has something or cannot have memory.
+    pub fn populate(&mut self, at: GuestAddr, size: u64) -> Result<(), i32> {
+        let wanted = self.memory.frames.saturating_add(size / FRAME_SIZE);
+        let allowed = wanted <= self.memory.max_frames;
+        let storage = if allowed {
+            self.frames.allocate(self.machine, size, self.memory.owner)
+        } else {
+            None
+        };
+        let storage = storage.ok_or(errno::ENOMEM)?;
+        if self.map_memory(at, storage, size).is_err() {
+            self.frames.free(storage, size);
+            return Err(errno::EINVAL);
+        }
+        self.memory.frames = wanted;
+        self.memory.top = self.memory.top.max(at.offset(size).value());
+        Ok(())
+    }
+
+    /// Maps an extent by one leaf, or where one cannot be by leaves of 64 KiB: all or none, since
+    /// they are in one table.
+    fn map_memory(&mut self, at: GuestAddr, storage: RealAddr, size: u64) -> Result<(), MapError> {
+        let tree = self.memory.tree;
+        for leaf in [LeafSize::Gib1, LeafSize::Mib2] {
+            if size == leaf.bytes()
+                && tree.map(self, at.value(), storage.value(), leaf, ALL).is_ok()
+            {
+                return Ok(());
+            }
+        }
+        if !at.is_aligned(size) || parts(size).any(|n| self.has(at.offset(n))) {
+            return Err(MapError::Occupied);
+        }
+        parts(size).try_for_each(|n| {
+            let (at, storage) = (at.offset(n).value(), storage.offset(n).value());
+            tree.map(self, at, storage, LeafSize::Kib64, ALL)
+        })
+    }
+
+    /// Takes memory from the domain: `size` bytes, a frame to [`PIECE`], at a multiple of `size`.
+    ///
+    /// # Errors
+    /// Nothing has changed: `EINVAL` where it is not all the domain's own memory, `EBUSY` where
+    /// another domain has some of it mapped, `ENOMEM` where a table was needed.
+    pub fn withdraw(&mut self, at: GuestAddr, size: u64) -> Result<(), i32> {
+        let tree = self.memory.tree;
+        for n in parts(size) {
+            let storage = self.memory.own_page(self.machine, at.offset(n));
+            let storage = storage.filter(|_| at.is_aligned(size)).ok_or(errno::EINVAL)?;
+            if self.frames.is_lent(storage) {
+                return Err(errno::EBUSY);
+            }
+        }
+        // A larger leaf has all of the extent: it is split before anything goes.
+        while tree.translate(self, at.value()).is_some_and(|leaf| leaf.size.bytes() > size) {
+            tree.split(self, at.value()).map_err(|_| errno::ENOMEM)?;
+        }
+        for n in parts(size) {
+            if let Some(leaf) = tree.unmap(self, at.offset(n).value()) {
+                self.frames.free(RealAddr::new(leaf.address), leaf.size.bytes());
+            }
+        }
+        // Nobody gets the frames before their lock is let go.
+        self.machine.flush_partition(self.memory.owner.partition());
+        self.memory.frames = self.memory.frames.saturating_sub(size / FRAME_SIZE);
+        Ok(())
+    }
+
+    /// Maps a page of 4 KiB that is not the domain's memory. Nothing was there, so no translation
+    /// has to be forgotten.
+    ///
+    /// # Errors
+    /// Something is there already, the address cannot be mapped, or there is no memory for a table.
+    pub fn map_page(
+        &mut self,
+        at: GuestAddr,
+        to: RealAddr,
+        access: Access,
+    ) -> Result<(), MapError> {
+        let tree = self.memory.tree;
+        tree.map(self, at.value(), to.value(), LeafSize::Kib4, access)
+    }
+
+    fn has(&self, at: GuestAddr) -> bool {
+        self.memory.leaf(self.machine, at).is_some()
+    }
+}
+
 /// What a domain may do with its own memory.
 const ALL: Access = Access::READ.union(Access::WRITE).union(Access::EXECUTE);
+
+/// The offsets of an extent's frames.
+fn parts(size: u64) -> impl Iterator<Item = u64> {
+    (0..size / FRAME_SIZE).map(|n| n.saturating_mul(FRAME_SIZE))
+}
 
 impl GuestMemory {
     /// Memory of `size` bytes, a multiple of [`PIECE`], from guest real address 0, zeroed; it is
@@ -123,26 +208,28 @@ impl GuestMemory {
         owner: Owner,
         size: u64,
     ) -> Result<GuestMemory, OutOfMemory> {
-        let max_frames = size / FRAME_SIZE;
-        let mut spare = Spare::default();
-        let most = most_tables(max_frames);
-        let mut tables = Tables { machine, frames, owner, most, spare: &mut spare };
-        let tree = Tree::new(&mut tables).map_err(|_: MapError| OutOfMemory)?;
-        let mut at = 0;
-        while at < size {
-            let left = size.saturating_sub(at);
-            // The largest leaf that fits and that there is storage for.
-            let (leaf, storage) = [LeafSize::Gib1, LeafSize::Mib2]
-                .into_iter()
-                .filter(|leaf| leaf.bytes() <= left)
-                .find_map(|leaf| {
-                    Some((leaf, allocate(tables.frames, machine, leaf.bytes(), owner)?))
-                })
-                .ok_or(OutOfMemory)?;
-            tree.map(&mut tables, at, storage.value(), leaf, ALL).map_err(|_| OutOfMemory)?;
-            at = at.checked_add(leaf.bytes()).ok_or(OutOfMemory)?;
+        let (tree, max_frames) = (Tree::at(0), size / FRAME_SIZE);
+        let spare = Spare::default();
+        let mut memory = GuestMemory { tree, owner, frames: 0, max_frames, top: 0, spare };
+        let mut change = memory.change(machine, frames);
+        change.memory.tree = Tree::new(&mut change).map_err(|_| OutOfMemory)?;
+        while change.memory.top < size {
+            let at = GuestAddr::new(change.memory.top);
+            let leaves = [LeafSize::Gib1.bytes(), PIECE];
+            let mut fitting =
+                leaves.iter().filter(|leaf| **leaf <= size.saturating_sub(at.value()));
+            fitting.find(|leaf| change.populate(at, **leaf).is_ok()).ok_or(OutOfMemory)?;
         }
-        Ok(GuestMemory { tree, owner, frames: max_frames, max_frames, top: size, spare })
+        Ok(memory)
+    }
+
+    /// This memory, to be changed.
+    pub fn change<'a, M: Machine>(
+        &'a mut self,
+        machine: &'a M,
+        frames: &'a mut Frames,
+    ) -> Change<'a, M> {
+        Change { memory: self, machine, frames }
     }
 
     /// Bytes of memory that it has.
@@ -165,142 +252,18 @@ impl GuestMemory {
         self.max_frames = most;
     }
 
-    /// Gives the domain zeroed memory: `size` bytes, 64 KiB to [`PIECE`], at a multiple of `size`.
-    ///
-    /// # Errors
-    /// Nothing has changed: `ENOMEM` where the domain may have no more or there is none, `EEXIST`
-    /// where something is mapped, or was by leaves of 4 KiB; `EINVAL` for an impossible address.
-    pub fn populate<M: Machine>(
-        &mut self,
-        machine: &M,
-        frames: &mut Frames,
-        at: GuestAddr,
-        size: u64,
-    ) -> Result<(), i32> {
-        let wanted = self.frames.saturating_add(size / FRAME_SIZE);
-        if wanted > self.max_frames {
-            return Err(errno::ENOMEM);
-        }
-        let storage = allocate(frames, machine, size, self.owner).ok_or(errno::ENOMEM)?;
-        if let Err(error) = self.map_memory(machine, frames, at, storage, size) {
-            frames.free(storage, size);
-            return Err(match error {
-                MapError::BadAddress => errno::EINVAL,
-                MapError::Occupied => errno::EEXIST,
-                MapError::NoMemory => errno::ENOMEM,
-            });
-        }
-        self.frames = wanted;
-        self.top = self.top.max(at.offset(size).value());
-        Ok(())
-    }
-
-    /// Maps an extent by one leaf of 2 MiB, or where one cannot be by leaves of 64 KiB: all or none,
-    /// since they are in one table.
-    fn map_memory<M: Machine>(
-        &mut self,
-        machine: &M,
-        frames: &mut Frames,
-        at: GuestAddr,
-        storage: RealAddr,
-        size: u64,
-    ) -> Result<(), MapError> {
-        if !at.is_aligned(size) {
-            return Err(MapError::BadAddress);
-        }
-        let (tree, tables) = (self.tree, &mut self.tables(machine, frames));
-        let map = |tables: &mut _, offset, leaf| {
-            tree.map(tables, at.offset(offset).value(), storage.offset(offset).value(), leaf, ALL)
-        };
-        if size == PIECE && map(tables, 0, LeafSize::Mib2).is_ok() {
-            return Ok(());
-        }
-        for page in parts(at, size) {
-            if tree.translate(tables, page.value()).is_some() {
-                return Err(MapError::Occupied);
-            }
-        }
-        parts(GuestAddr::new(0), size)
-            .try_for_each(|offset| map(tables, offset.value(), LeafSize::Kib64))
-    }
-
-    /// Takes memory from the domain: `size` bytes, 64 KiB to [`PIECE`], at a multiple of `size`.
-    ///
-    /// # Errors
-    /// Nothing has changed: `EINVAL` where it is not all the domain's own memory, `EBUSY` where
-    /// another domain has some of it mapped, `ENOMEM` where a table was needed.
-    pub fn withdraw<M: Machine>(
-        &mut self,
-        machine: &M,
-        frames: &mut Frames,
-        at: GuestAddr,
-        size: u64,
-    ) -> Result<(), i32> {
-        if !at.is_aligned(size) {
-            return Err(errno::EINVAL);
-        }
-        for page in parts(at, size) {
-            let storage = self.own_page(machine, page).ok_or(errno::EINVAL)?;
-            if frames.is_lent(storage) {
-                return Err(errno::EBUSY);
-            }
-        }
-        let tree = self.tree;
-        // A larger leaf has all of the extent: it is split before anything goes.
-        while self.leaf(machine, at).is_some_and(|leaf| leaf.size.bytes() > size) {
-            let split = tree.split(&mut self.tables(machine, frames), at.value());
-            split.map_err(|_| errno::ENOMEM)?;
-        }
-        for page in parts(at, size) {
-            if let Some(leaf) = tree.unmap(&mut Standing(machine), page.value()) {
-                frames.free(RealAddr::new(leaf.address), leaf.size.bytes());
-            }
-        }
-        // Nobody gets the frames before their lock is let go.
-        machine.flush_partition(self.owner.partition());
-        self.frames = self.frames.saturating_sub(size / FRAME_SIZE);
-        Ok(())
-    }
-
     /// The storage of a page of the domain's own memory.
     pub fn own_page<M: Machine>(&self, machine: &M, page: GuestAddr) -> Option<RealAddr> {
         let leaf = self.leaf(machine, page).filter(|leaf| leaf.size != LeafSize::Kib4)?;
         Some(RealAddr::new(leaf.address))
     }
 
-    /// Maps a page of 4 KiB that is not the domain's memory. Nothing was there, so no translation
-    /// has to be forgotten.
-    ///
-    /// # Errors
-    /// Something is there already, the address cannot be mapped, or there is no memory for a table.
-    pub fn map_page<M: Machine>(
-        &mut self,
-        machine: &M,
-        frames: &mut Frames,
-        at: GuestAddr,
-        to: RealAddr,
-        access: Access,
-    ) -> Result<(), MapError> {
-        let tree = self.tree;
-        let tables = &mut self.tables(machine, frames);
-        tree.map(tables, at.value(), to.value(), LeafSize::Kib4, access)
-    }
-
-    /// Takes such a page out, from every processor too; what it was.
+    /// Takes out, from every processor too, a page that [`Change::map_page`] has mapped; what it was.
     pub fn unmap_page<M: Machine>(&mut self, machine: &M, at: GuestAddr) -> Option<RealAddr> {
         self.leaf(machine, at).filter(|leaf| leaf.size == LeafSize::Kib4)?;
         let leaf = self.tree.unmap(&mut Standing(machine), at.value())?;
         machine.flush_partition(self.owner.partition());
         Some(RealAddr::new(leaf.address))
-    }
-
-    fn tables<'a, M: Machine>(
-        &'a mut self,
-        machine: &'a M,
-        frames: &'a mut Frames,
-    ) -> Tables<'a, M> {
-        let most = most_tables(self.max_frames);
-        Tables { machine, frames, owner: self.owner, most, spare: &mut self.spare }
     }
 
     fn leaf<M: Machine>(&self, machine: &M, at: GuestAddr) -> Option<Translation> {
@@ -394,25 +357,4 @@ impl GuestMemory {
         let length = usize::try_from(in_leaf).unwrap_or(usize::MAX).min(wanted);
         Ok((RealAddr::new(found.address), length))
     }
-}
-
-/// Frames of storage for `size` bytes, adjoining and aligned to them.
-fn allocate(
-    frames: &mut Frames,
-    machine: &impl Machine,
-    size: u64,
-    owner: Owner,
-) -> Option<RealAddr> {
-    frames.allocate(machine, usize::try_from(size / FRAME_SIZE).ok()?, owner)
-}
-
-/// The frames of an extent.
-fn parts(at: GuestAddr, size: u64) -> impl Iterator<Item = GuestAddr> {
-    (0..size / FRAME_SIZE).map(move |n| at.offset(n.saturating_mul(FRAME_SIZE)))
-}
-
-/// How many frames tables may take in a domain of so much memory: enough for leaves of 64 KiB
-/// throughout, and for mappings of what is not its own in some hundred places.
-fn most_tables(max_frames: u64) -> u64 {
-    (max_frames / 64).saturating_add(32)
 }

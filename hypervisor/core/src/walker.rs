@@ -9,6 +9,7 @@
 use crate::domain::{Domain, DomainId};
 use crate::events::{MAX_PORTS, Port};
 use crate::frames::{FRAME_SIZE, Frames, Owner};
+use crate::grants;
 use crate::machine::Machine;
 use crate::schedule::RunQueue;
 use crate::vcpu::{MAX_VCPUS, State, Status, VcpuId};
@@ -243,7 +244,11 @@ impl<M: Machine> All<'_, M> {
 
     /// Whether a page is one that the domain shares with the hypervisor.
     fn is_shared(&self, domain: &Domain, page: u64) -> bool {
-        domain.shared == Some(RealAddr::new(page))
+        let page = RealAddr::new(page);
+        let offset = page.offset_in(FRAME_SIZE);
+        let table = grants::offset::TABLE..grants::offset::USES;
+        domain.shared == Some(page.align_down(FRAME_SIZE))
+            && (offset == 0 || table.contains(&offset))
     }
 
     /// How many frames of the domain those pages are.

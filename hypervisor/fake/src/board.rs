@@ -6,6 +6,7 @@ use boot_archive::{Archive, Console, Personality};
 use hv_abi::{Rights, XEN_MARK};
 use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, VcpuId};
 use k42_lib::GuestAddr;
+use k42_lib::radix::Access;
 
 /// A domain of a test.
 #[derive(Clone, Debug)]
@@ -48,19 +49,25 @@ pub struct Board {
 impl Board {
     /// A board with `mebibytes` of storage, `processors`, and these guests as domains 1, 2, …
     pub fn new(mebibytes: u64, processors: u32, guests: &[Guest]) -> Board {
-        let domains: Vec<Domain> =
-            (1u16..).zip(guests).map(|(number, g)| domain(number, g)).collect();
-        let bytes =
-            boot_archive::write::write(boot_archive::Machine::Powernv9, Console::Framed, &domains)
-                .expect("the test's domains are sound");
         let hv = Box::new(Hypervisor::new(Fake::new(mebibytes)));
         hv.init(hv.machine.frames(), processors, 0);
         hv.machine.state().deadline = u64::MAX;
         let free_at_start = hv.free_frames();
-        let archive = Archive::parse(&bytes).expect("what was written can be read");
-        hv.start_all(&archive, format_args!("test"));
         let processors = (0..processors).map(|n| Processor::new(ProcessorId(n))).collect();
-        Board { hv, processors, free_at_start }
+        let mut board = Board { hv, processors, free_at_start };
+        board.start(1, guests);
+        board
+    }
+
+    /// Starts these guests as the domains from `first` on.
+    pub fn start(&mut self, first: u16, guests: &[Guest]) {
+        let domains: Vec<Domain> =
+            (first..).zip(guests).map(|(number, g)| domain(number, g)).collect();
+        let bytes =
+            boot_archive::write::write(boot_archive::Machine::Powernv9, Console::Framed, &domains)
+                .expect("the test's domains are sound");
+        let archive = Archive::parse(&bytes).expect("what was written can be read");
+        self.hv.start_all(&archive, format_args!("test"));
     }
 
     /// Lets processor `n` choose what to run, as if it had nothing so far; the place of the vCPU.
@@ -118,7 +125,8 @@ impl Board {
 
     /// Writes to a domain's memory, as its guest would.
     pub fn poke(&self, domain: u16, at: u64, bytes: &[u8]) {
-        let real = self.hv.machine.guest_translate(domain, GuestAddr::new(at)).expect("its memory");
+        let at = GuestAddr::new(at);
+        let real = self.hv.machine.guest_access(domain, at, Access::WRITE).expect("its memory");
         self.hv.machine.write(real, bytes);
     }
 

@@ -200,6 +200,12 @@ impl Machine for Fake {
         }
     }
 
+    fn copy(&self, from: RealAddr, to: RealAddr, length: u64) {
+        let mut bytes = vec![0; length as usize];
+        self.read(from, &mut bytes);
+        self.write(to, &bytes);
+    }
+
     fn zero(&self, at: RealAddr, length: u64) {
         assert!(at.is_aligned(128) && length.is_multiple_of(128));
         let mut state = self.state();

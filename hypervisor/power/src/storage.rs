@@ -23,6 +23,13 @@ pub fn write(to: RealAddr, from: &[u8]) {
     unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), target, from.len()) };
 }
 
+/// Copies from real storage to real storage.
+pub fn copy(from: RealAddr, to: RealAddr, length: u64) {
+    let (source, target) = (from.value() as *const u8, to.value() as *mut u8);
+    // SAFETY: as in `read` and `write`; the policy says that the two do not overlap.
+    unsafe { core::ptr::copy_nonoverlapping(source, target, length as usize) };
+}
+
 /// Makes stored instructions visible to fetches (Power ISA v3.0B, Book II, 4.3.1).
 fn synchronize_code(at: RealAddr, length: u64) {
     for line in (at.value()..at.value() + length).step_by(128) {

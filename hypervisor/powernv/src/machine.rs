@@ -54,6 +54,10 @@ impl Machine for PowerNv {
         storage::write(to, from);
     }
 
+    fn copy(&self, from: RealAddr, to: RealAddr, length: u64) {
+        storage::copy(from, to, length);
+    }
+
     fn zero(&self, at: RealAddr, length: u64) {
         storage::zero(at, length);
     }

@@ -23,6 +23,8 @@ numbers! {
     XENMEM_MAXIMUM_GPFN: u32 = 14, "XENMEM_maximum_gpfn";
     /// Take a page out of the domain's memory, by [`RemoveFromPhysmap`].
     XENMEM_REMOVE_FROM_PHYSMAP: u32 = 15, "XENMEM_remove_from_physmap";
+    /// Map many of them, by [`AddToPhysmapBatch`].
+    XENMEM_ADD_TO_PHYSMAP_BATCH: u32 = 23, "XENMEM_add_to_physmap_batch";
 
     /// Space: the page of `shared_info`.
     XENMAPSPACE_SHARED_INFO: u32 = 0, "XENMAPSPACE_shared_info";
@@ -61,6 +63,24 @@ structures! {
         idx: u64,
         /// Where it shall be.
         gpfn: Frame,
+    }
+
+    /// Argument of `XENMEM_add_to_physmap_batch`.
+    "struct xen_add_to_physmap_batch" AddToPhysmapBatch {
+        /// Whose memory.
+        domid: DomainId,
+        /// One of `XENMAPSPACE_*`.
+        space: u16,
+        /// How many pages.
+        size: u16,
+        /// Whose pages, where the space is another domain's memory.
+        u: DomainId,
+        /// Which pages of the space: a number each.
+        idxs: Handle,
+        /// Where they shall be: a [`Frame`] each.
+        gpfns: Handle,
+        /// Out: an error or 0 for each, of type `i32`.
+        errs: Handle,
     }
 
     /// Argument of `XENMEM_remove_from_physmap`.

@@ -10,6 +10,7 @@ extern crate alloc;
 mod bench;
 mod events;
 mod fuzz;
+mod grants;
 mod isolation;
 mod privilege;
 mod talk;
@@ -42,6 +43,9 @@ const TESTS: &[(&str, Test)] = &[
     ("hcall", bench::hypercall),
     ("echo", events::echo),
     ("ping", events::ping),
+    ("lend", grants::lend),
+    ("borrow", grants::borrow),
+    ("balloon", grants::balloon),
     ("priv", privilege::privileged_instruction),
     ("userhcall", privilege::hypercall_from_user),
 ];

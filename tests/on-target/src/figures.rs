@@ -55,6 +55,42 @@ pub fn event_round_trip(model: Model) -> anyhow::Result<u64> {
     figure(&mut machine, "ping", "event-round-trip")
 }
 
+/// Instructions of mapping a page that another domain grants, and of unmapping it.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn grant_map_unmap(model: Model) -> anyhow::Result<u64> {
+    borrowed(model, "grant-map-unmap")
+}
+
+/// Instructions of copying a page that another domain grants.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn grant_copy(model: Model) -> anyhow::Result<u64> {
+    borrowed(model, "grant-copy-4k")
+}
+
+fn borrowed(model: Model, name: &str) -> anyhow::Result<u64> {
+    let domains =
+        vec![describe::bare("lend", "test=lend"), describe::bare("borrow", "test=borrow")];
+    let description = describe::machine("figures-grants", model, domains);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    figure(&mut machine, "borrow", name)
+}
+
+/// Instructions of getting a GiB of memory at run time, which is zeroed.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn populate(model: Model) -> anyhow::Result<u64> {
+    let domain = describe::bare("balloon", "test=balloon");
+    let domains = vec![DomainDescription { memory: 256 << 20, ..domain }];
+    let description = describe::machine("figures-populate", model, domains);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    figure(&mut machine, "balloon", "populate-gib")
+}
+
 /// A K42 and a Linux domain with the same program, side by side in one machine.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ mod figures;
 mod isolation;
 mod k42;
 mod linux;
+mod memory;
 mod nested;
 mod programs;
 mod stress;
@@ -31,6 +32,7 @@ fn main() {
         k42::tests(),
         isolation::tests(),
         diagnostics::tests(),
+        memory::tests(),
         programs::tests(),
         figures::tests(),
         demo::tests(),

@@ -62,8 +62,19 @@ impl<M: Machine> Hypervisor<M> {
         name: &str,
         at: GuestAddr,
     ) -> Result<Argument<N>, i32> {
+        self.argument_of(caller, name, at, N)
+    }
+
+    /// The same for one that has but the first `size` bytes; the rest is zero.
+    pub(super) fn argument_of<const N: usize>(
+        &self,
+        caller: &Caller<'_>,
+        name: &str,
+        at: GuestAddr,
+        size: usize,
+    ) -> Result<Argument<N>, i32> {
         let mut bytes = [0; N];
-        if self.copy_in(caller, at, &mut bytes) {
+        if bytes.get_mut(..size).is_some_and(|bytes| self.copy_in(caller, at, bytes)) {
             return Ok(Argument(bytes));
         }
         self.refused(caller, name, "its argument is not the domain's memory");

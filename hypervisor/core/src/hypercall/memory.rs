@@ -5,7 +5,9 @@ use super::argument::Argument;
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::frames::FRAME_SIZE;
+use crate::grants::{MAPPINGS, Mapping, NO_ENTRY, PAGE, TABLE_PAGES};
 use crate::machine::Machine;
+use hv_abi::Rights;
 use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
 use xen_sys::errno;
@@ -18,6 +20,8 @@ const PAGE_SHIFT: u32 = 12;
 const ORDERS: core::ops::RangeInclusive<u32> = 4..=9;
 /// The most extents of one call, so that a call is short: most of it is zeroing.
 const MOST: u64 = 16;
+/// The most pages that one call maps.
+const MOST_PAGES: u64 = 64;
 /// The type of a range of memory in a memory map.
 const RAM: u32 = 1;
 
@@ -30,6 +34,8 @@ impl<M: Machine> Hypervisor<M> {
             | op::XENMEM_INCREASE_RESERVATION
             | op::XENMEM_DECREASE_RESERVATION => self.reservation(caller, command, at),
             op::XENMEM_ADD_TO_PHYSMAP => self.add_to_physmap(caller, at),
+            op::XENMEM_ADD_TO_PHYSMAP_BATCH => self.add_to_physmap_batch(caller, at),
+            op::XENMEM_REMOVE_FROM_PHYSMAP => self.remove_from_physmap(caller, at),
             op::XENMEM_MEMORY_MAP => self.memory_map(caller, at),
             op::XENMEM_MAXIMUM_RAM_PAGE => {
                 let storage = (self.frames.lock().total() as u64).saturating_mul(FRAME_SIZE);
@@ -84,46 +90,101 @@ impl<M: Machine> Hypervisor<M> {
         size: u64,
     ) -> Result<(), i32> {
         let named: Argument<8> = self.argument(caller, NAME, place)?;
+        let increase = command == op::XENMEM_INCREASE_RESERVATION;
         let at = {
             let mut slot = self.domain(domain);
             let memory = &mut slot.as_mut().ok_or(errno::ESRCH)?.memory;
+            let behind = GuestAddr::new(memory.top().value().next_multiple_of(size));
+            let at = if increase { behind } else { address(named.u64(0))? };
             let mut frames = self.frames.lock();
-            if command == op::XENMEM_INCREASE_RESERVATION {
-                let at = GuestAddr::new(memory.top().value().next_multiple_of(size));
-                memory.populate(&self.machine, &mut frames, at, size)?;
-                at
-            } else {
-                let at = address(named.u64(0))?;
-                return if command == op::XENMEM_POPULATE_PHYSMAP {
-                    memory.populate(&self.machine, &mut frames, at, size)
-                } else {
-                    memory.withdraw(&self.machine, &mut frames, at, size)
-                };
-            }
+            let mut change = memory.change(&self.machine, &mut frames);
+            match command {
+                op::XENMEM_DECREASE_RESERVATION => change.withdraw(at, size),
+                _ => change.populate(at, size),
+            }?;
+            at
         };
         // It was read from there: it is the caller's, unless the caller takes it away meanwhile.
-        let page = at.value() >> PAGE_SHIFT;
-        let told = self.copy_out(caller, place, &page.to_le_bytes());
-        if told { Ok(()) } else { Err(errno::EFAULT) }
+        let page = (at.value() >> PAGE_SHIFT).to_le_bytes();
+        if !increase || self.copy_out(caller, place, &page) { Ok(()) } else { Err(errno::EFAULT) }
     }
 
-    /// Maps the page that the domain shares with the hypervisor where the domain wants it: at
-    /// guest real addresses that have no memory.
+    /// Maps a page that is not the domain's memory where there is none.
     fn add_to_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<i64, i32> {
         // domid u16, size u16, space u32, idx u64, gpfn u64
-        let argument: Argument<24> = self.argument(caller, NAME, at)?;
-        let domain = self.subject(caller, NAME, argument.u16(0))?;
-        if argument.u32(4) != op::XENMAPSPACE_SHARED_INFO || argument.u64(8) != 0 {
-            return Err(errno::EINVAL);
+        let a: Argument<24> = self.argument(caller, NAME, at)?;
+        let domain = self.subject(caller, NAME, a.u16(0))?;
+        self.map_space(domain, a.u32(4), a.u64(8), address(a.u64(16))?).map(|()| 0)
+    }
+
+    /// The same for many pages, and for other domains' pages; each has its own error.
+    fn add_to_physmap_batch(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<i64, i32> {
+        // domid u16, space u16, size u16, foreign domid u16, idxs u64, gpfns u64, errs u64
+        let a: Argument<32> = self.argument(caller, NAME, at)?;
+        let domain = self.subject(caller, NAME, a.u16(0))?;
+        let (space, count) = (u32::from(a.u16(2)), u64::from(a.u16(4)));
+        if count > MOST_PAGES {
+            return Err(errno::E2BIG);
         }
-        let to = address(argument.u64(16))?;
-        let mut slot = self.domain(domain);
+        let item = |list, n: u64, size| GuestAddr::new(a.u64(list)).offset(n.saturating_mul(size));
+        for n in 0..count {
+            let index: Argument<8> = self.argument(caller, NAME, item(8, n, 8))?;
+            let page: Argument<8> = self.argument(caller, NAME, item(16, n, 8))?;
+            let mapped = address(page.u64(0)).and_then(|to| {
+                if space != op::XENMAPSPACE_GMFN_FOREIGN {
+                    return self.map_space(domain, space, index.u64(0), to);
+                }
+                if domain != caller.current.domain {
+                    return Err(errno::EINVAL); // who has mapped it sees to its end
+                }
+                let lender = self.subject(caller, NAME, a.u16(6))?;
+                let page = address(index.u64(0))?;
+                let mapping = Mapping { at: to, lender, reference: NO_ENTRY, write: true };
+                let mapped = self.map_lent(domain, mapping, Some(page));
+                mapped.map(|_| ()).map_err(|_| errno::EINVAL)
+            });
+            let error = mapped.map_or_else(i32::saturating_neg, |()| 0);
+            if !self.copy_out(caller, item(24, n, 4), &error.to_le_bytes()) {
+                return Err(errno::EFAULT);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Maps a page of the frame that the domain shares with the hypervisor.
+    fn map_space(&self, id: DomainId, space: u32, index: u64, to: GuestAddr) -> Result<(), i32> {
+        let mut slot = self.domain(id);
         let domain = slot.as_mut().ok_or(errno::ESRCH)?;
-        let shared = domain.shared.ok_or(errno::EINVAL)?;
+        let page = match space {
+            op::XENMAPSPACE_SHARED_INFO if index == 0 => 0,
+            op::XENMAPSPACE_GRANT_TABLE if !domain.rights.contains(Rights::GRANTS) => {
+                return Err(errno::EPERM);
+            }
+            op::XENMAPSPACE_GRANT_TABLE if index < TABLE_PAGES => index.saturating_add(1),
+            _ => return Err(errno::EINVAL),
+        };
+        let shared = domain.shared.ok_or(errno::EINVAL)?.offset(page.saturating_mul(PAGE));
         let mut frames = self.frames.lock();
-        let access = Access::READ | Access::WRITE;
-        let mapped = domain.memory.map_page(&self.machine, &mut frames, to, shared, access);
-        mapped.map(|()| 0).map_err(|_| errno::EINVAL)
+        let mut change = domain.memory.change(&self.machine, &mut frames);
+        let mapped = change.map_page(to, shared, Access::READ | Access::WRITE);
+        mapped.map_err(|_| errno::EINVAL)
+    }
+
+    /// Takes out what `add_to_physmap` has mapped. What a grant has mapped goes by its handle.
+    fn remove_from_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<i64, i32> {
+        // domid u16, a hole, gpfn u64
+        let a: Argument<16> = self.argument(caller, NAME, at)?;
+        let (id, at) = (self.subject(caller, NAME, a.u16(0))?, address(a.u64(8))?);
+        let mut slot = self.domain(id);
+        let domain = slot.as_mut().ok_or(errno::ESRCH)?;
+        let there = |mapping: &Mapping| mapping.at == at;
+        let lent = |handle: &u32| self.mapping(domain, *handle).is_some_and(|m| there(&m));
+        if let Some(handle) = (0..MAPPINGS).find(lent) {
+            drop(slot);
+            let foreign = |mapping: &Mapping| there(mapping) && mapping.reference == NO_ENTRY;
+            return self.unmap_lent(id, handle, foreign).map(|()| 0).map_err(|_| errno::EBUSY);
+        }
+        domain.memory.unmap_page(&self.machine, at).map(|_| 0).ok_or(errno::ENOENT)
     }
 
     /// The memory map of the caller has one entry: memory, from 0 on.

@@ -7,6 +7,7 @@
 mod argument;
 mod control;
 mod events;
+mod grants;
 mod memory;
 mod papr;
 mod rtas;
