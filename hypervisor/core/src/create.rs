@@ -7,6 +7,7 @@ use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
 use crate::machine::{Machine, Partition, ProcessorId, Start};
 use crate::memory::GuestMemory;
+use crate::schedule::account::{Account, Share};
 use crate::vcpu::{State, Status, VcpuId};
 use arrayvec::{ArrayString, ArrayVec};
 use boot_archive::Personality;
@@ -153,7 +154,8 @@ impl<M: Machine> Hypervisor<M> {
             }
             let Some(slot) = self.vcpu(vcpu) else { break };
             let mut status = slot.status.lock();
-            if status.state != State::Unused {
+            // A processor may have the registers of one whose domain has ended.
+            if status.state != State::Unused || self.machine.holder(vcpu).is_some() {
                 continue;
             }
             if taken.try_push(vcpu).is_err() {
@@ -168,7 +170,7 @@ impl<M: Machine> Hypervisor<M> {
                 home: ProcessorId(
                     place.checked_rem(self.processors.load(Ordering::Relaxed)).unwrap_or(0),
                 ),
-                weight: new.weight.max(1),
+                account: Account::new(Share { weight: new.weight.max(1), cap: 0, reserved: None }),
                 ..Status::UNUSED
             };
         }

@@ -81,7 +81,7 @@ impl<M: Machine> Hypervisor<M> {
             let (state, home) = (status.state, status.home);
             if state == State::Running {
                 status.examine = true;
-                slot.set_attention(true);
+                slot.preempt();
                 drop(status);
                 self.machine.kick(home);
             } else {

@@ -29,7 +29,7 @@ impl<M: Machine> Hypervisor<M> {
             let Some(slot) = self.vcpu(vcpu) else { continue };
             let mut status = slot.status.lock();
             if status.state == State::Running {
-                slot.set_attention(true); // its processor sees it at its next exit
+                slot.preempt(); // its processor sees it at its next exit
                 let home = status.home;
                 drop(status);
                 self.machine.kick(home);

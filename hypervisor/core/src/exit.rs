@@ -172,18 +172,25 @@ impl<M: Machine> Hypervisor<M> {
     fn attend(&self, processor: &mut Processor, frame: &mut Frame) {
         let Some(current) = processor.current else { return };
         let Some(slot) = self.vcpu(current.vcpu) else { return };
-        processor.examine = core::mem::take(&mut slot.status.lock().examine);
-        if processor.examine {
-            return;
-        }
-        if self.is_ending(current.domain) {
-            return self.leave_domain(processor, current);
+        // Taken back before it is looked what for: who asks from now on is not overlooked.
+        slot.set_attention(false);
+        if slot.take_preempted() {
+            processor.reschedule = true;
+            processor.examine = core::mem::take(&mut slot.status.lock().examine);
+            if processor.examine {
+                return slot.set_attention(true); // the rest comes when it runs again
+            }
+            if self.is_ending(current.domain) {
+                return self.leave_domain(processor, current);
+            }
         }
         let (pending, upcall) = {
             let mut status = slot.status.lock();
             (status.interrupts.pending(), core::mem::take(&mut status.upcall))
         };
-        slot.set_attention(pending);
+        if pending {
+            slot.set_attention(true);
+        }
         if upcall {
             self.machine.ring();
         }

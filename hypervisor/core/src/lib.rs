@@ -7,7 +7,8 @@
 //! others; `memory` and `frames` own storage, `grants` lends it; `console` shares the serial line;
 //! `report` says who did what, where.
 //!
-//! Lock order, outermost first: a domain's slot, frames, a vCPU's status, a run queue, console.
+//! Lock order, outermost first: admission, a domain's slot, frames, a vCPU's status, a run queue,
+//! console.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -49,7 +50,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use domain::{Domain, DomainId, MAX_DOMAINS};
 use frames::Frames;
 use hv_abi::Rights;
-use schedule::RunQueue;
+use schedule::account::Rank;
+use schedule::queue::RunQueue;
 use spin::{Mutex, MutexGuard};
 use vcpu::{MAX_VCPUS, Vcpu};
 
@@ -68,6 +70,10 @@ pub struct Hypervisor<M> {
     domains: [Mutex<Option<Domain>>; MAX_DOMAINS + 1],
     vcpus: [Vcpu; MAX_VCPUS],
     queues: [Mutex<RunQueue>; MAX_PROCESSORS],
+    /// The processors that have nothing to run, a bit for each.
+    idle: AtomicU32,
+    /// Held while processor time is reserved: one at a time looks at what is free.
+    admission: Mutex<()>,
     console: Mutex<Console>,
     /// What is left of created domains that have ended.
     remains: Mutex<RemainsList>,
@@ -92,8 +98,12 @@ pub struct Processor {
     current: Option<Current>,
     /// When the current vCPU was put on the processor.
     since: u64,
+    /// The rank it was chosen with.
+    rank: Rank,
     /// Another vCPU should get the processor.
     reschedule: bool,
+    /// The one that has just let the others run.
+    yielded: Option<VcpuId>,
     /// Input is coming in on the serial line.
     listening: bool,
     /// The current vCPU leaves the processor to be reported on (`diagnostics`).
@@ -109,11 +119,18 @@ impl Processor {
             id,
             current: None,
             since: 0,
+            rank: Rank::WAITS,
             reschedule: false,
+            yielded: None,
             listening: false,
             examine: false,
             crash: None,
         }
+    }
+
+    /// Which one it is.
+    pub const fn id(&self) -> ProcessorId {
+        self.id
     }
 
     /// The vCPU on this processor.
@@ -132,6 +149,8 @@ impl<M: Machine> Hypervisor<M> {
             domains: [const { Mutex::new(None) }; MAX_DOMAINS + 1],
             vcpus: [const { Vcpu::unused() }; MAX_VCPUS],
             queues: [const { Mutex::new(RunQueue::new()) }; MAX_PROCESSORS],
+            idle: AtomicU32::new(0),
+            admission: Mutex::new(()),
             console: Mutex::new(Console::new()),
             remains: Mutex::new(RemainsList::new_const()),
             processors: AtomicU32::new(1),

@@ -101,6 +101,10 @@ pub trait Machine: Sync {
     /// Drops every translation of the partition from every processor.
     fn flush_partition(&self, partition: Partition);
 
+    /// The processor that has a vCPU's registers, if one has: only that one can run it. A machine
+    /// keeps them in the processor until another vCPU is to run there, and says that they have
+    /// left it ([`crate::Hypervisor::released`]).
+    fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId>;
     /// Prepares a vCPU that does not run to start.
     fn install(&self, vcpu: VcpuId, start: &Start);
     /// Sets the byte order in which the vCPU now on this processor takes interrupts.

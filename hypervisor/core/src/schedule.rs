@@ -1,83 +1,30 @@
-//! Who runs next. Each processor has a queue of its own; nothing here is shared by processors but
-//! the queue's lock, which another takes only to make a vCPU ready.
+//! Who runs next. Each processor has a queue of its own (`queue`); another takes its lock to make
+//! a vCPU ready, or, with nothing to run itself, to take one over. `account` says what a vCPU may
+//! have and who goes first; `control` pauses vCPUs and changes their shares.
 //!
-//! Proportional share by stride: a vCPU's virtual time (`pass`) advances by the ticks it used
-//! divided by its weight, and the one with the least runs next. One that has slept does not come
-//! back with credit: it starts at the queue's present virtual time.
+//! A vCPU's registers stay in its processor until another one runs there, and a vCPU that waits
+//! moves only while no processor has its registers (`Machine::holder`): so nothing has to be
+//! fetched from a processor that is busy. Its home is the processor whose queue it is in.
+
+pub mod account;
+mod control;
+pub mod queue;
+
+pub use control::Refused;
 
 use crate::machine::{Machine, ProcessorId};
-use crate::vcpu::{MAX_VCPUS, State, Status, VcpuId};
+use crate::vcpu::{State, Status, VcpuId};
 use crate::{Current, Hypervisor, Processor};
-use arrayvec::ArrayVec;
-use spin::{Mutex, MutexGuard};
+use account::Rank;
+use core::sync::atomic::Ordering;
+use queue::{Choice, Entry, bit};
+use spin::MutexGuard;
 
 /// The longest a vCPU runs while others wait, and the longest before consoles are looked at.
 pub const SLICE_TICKS: u64 = 512_000_000 / 100;
 
 /// The same while input is coming in: the line holds 16 bytes.
 const LISTENING_TICKS: u64 = SLICE_TICKS / 32;
-
-/// A vCPU in a queue, with the number it is queued by: its virtual time, or when it is due.
-type Entry = (VcpuId, u64);
-
-/// A processor's vCPUs that are not on it.
-pub struct RunQueue {
-    ready: ArrayVec<Entry, MAX_VCPUS>,
-    blocked: ArrayVec<Entry, MAX_VCPUS>,
-    /// Virtual time of the vCPU that was chosen last.
-    pass: u64,
-}
-
-impl RunQueue {
-    /// An empty queue.
-    pub const fn new() -> RunQueue {
-        RunQueue { ready: ArrayVec::new_const(), blocked: ArrayVec::new_const(), pass: 0 }
-    }
-
-    /// Takes out the vCPU with the least virtual time.
-    fn take_least(&mut self) -> Option<VcpuId> {
-        let least = self.ready.iter().enumerate().min_by_key(|(_, (_, pass))| *pass);
-        let (index, (vcpu, pass)) = least.map(|(index, entry)| (index, *entry))?;
-        self.ready.remove(index);
-        self.pass = self.pass.max(pass);
-        Some(vcpu)
-    }
-
-    /// How often it has a vCPU among the ready ones, and among the sleepers.
-    #[cfg(feature = "walker")]
-    pub(crate) fn holds(&self, vcpu: VcpuId) -> (usize, usize) {
-        let count = |list: &[Entry]| list.iter().filter(|(other, _)| *other == vcpu).count();
-        (count(&self.ready), count(&self.blocked))
-    }
-
-    /// All that it has.
-    #[cfg(feature = "walker")]
-    pub(crate) fn all(&self) -> impl Iterator<Item = VcpuId> {
-        self.ready.iter().chain(&self.blocked).map(|(vcpu, _)| *vcpu)
-    }
-
-    /// A vCPU that was due by `now`, if there is one; else when the next is.
-    fn due(&self, now: u64) -> Result<VcpuId, u64> {
-        let first = self.blocked.iter().min_by_key(|(_, until)| *until);
-        match first {
-            Some((vcpu, until)) if *until <= now => Ok(*vcpu),
-            Some((_, until)) => Err(*until),
-            None => Err(u64::MAX),
-        }
-    }
-}
-
-impl Default for RunQueue {
-    fn default() -> RunQueue {
-        RunQueue::new()
-    }
-}
-
-fn remove(list: &mut ArrayVec<Entry, MAX_VCPUS>, vcpu: VcpuId) {
-    if let Some(index) = list.iter().position(|(other, _)| *other == vcpu) {
-        list.remove(index);
-    }
-}
 
 impl<M: Machine> Hypervisor<M> {
     /// An event has come for a vCPU: it is ready if it was blocked; if it runs or is ready already,
@@ -102,16 +49,58 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn make_ready(&self, vcpu: VcpuId, mut status: MutexGuard<'_, Status>) {
-        let Some(queue) = self.queue(status.home) else { return };
-        let mut queue = queue.lock();
         status.state = State::Ready;
-        status.pass = status.pass.max(queue.pass);
-        remove(&mut queue.blocked, vcpu);
-        let _ = queue.ready.try_push((vcpu, status.pass)); // there is room for every vCPU
-        drop(queue);
-        let home = status.home;
-        drop(status);
-        self.machine.kick(home);
+        status.account.wake(self.machine.timebase());
+        let told = self.enqueue(vcpu, &mut status);
+        if told {
+            self.machine.kick(status.home);
+        }
+        self.offer(&status);
+    }
+
+    /// Puts a vCPU that is not on its processor where its state says. Returns whether the processor
+    /// has to be told: it runs nothing, or has to choose anew.
+    fn enqueue(&self, vcpu: VcpuId, status: &mut Status) -> bool {
+        let Some(queue) = self.queue(status.home) else { return false };
+        let mut queue = queue.lock();
+        let (rank, until) = match status.state {
+            State::Blocked(until) => (Rank::WAITS, until),
+            State::Ready if status.pauses == 0 => {
+                // Who has been away does not come back with credit.
+                status.account.pass = status.account.pass.max(queue.pass());
+                status.account.rank(self.machine.timebase())
+            }
+            _ => {
+                queue.remove(vcpu);
+                return false;
+            }
+        };
+        queue.insert(Entry { vcpu, rank, until, processors: status.may_run_on() });
+        let Some((running, its)) = queue.running() else { return true };
+        let told = running != vcpu && (rank.preempts(its) || until < queue.due());
+        if told && let Some(slot) = self.vcpu(running) {
+            slot.preempt();
+        }
+        told
+    }
+
+    /// Lets an idle processor know of a vCPU that waits for a busy one, if it may run it.
+    fn offer(&self, status: &Status) {
+        let idle = self.idle.load(Ordering::SeqCst);
+        let fit = idle & status.may_run_on();
+        if fit != 0 && idle & bit(status.home) == 0 && status.state == State::Ready {
+            self.machine.kick(ProcessorId(fit.trailing_zeros()));
+        }
+    }
+
+    /// The registers of a vCPU have left its processor, where another one runs now: the machine
+    /// says so, for another processor may take it.
+    pub fn released(&self, vcpu: VcpuId) {
+        if self.idle.load(Ordering::SeqCst) != 0
+            && let Some(slot) = self.vcpu(vcpu)
+        {
+            self.offer(&slot.status.lock());
+        }
     }
 
     /// Takes the current vCPU off the processor until it is woken or `until` has come. Returns
@@ -124,85 +113,167 @@ impl<M: Machine> Hypervisor<M> {
             return false;
         }
         status.state = State::Blocked(until);
-        if let Some(queue) = self.queue(status.home) {
-            let _ = queue.lock().blocked.try_push((vcpu, until)); // as above
-        }
+        self.enqueue(vcpu, &mut status);
         processor.reschedule = true;
         true
     }
 
-    /// Takes the current vCPU off the processor; it stays ready.
+    /// Lets the others run; the current vCPU stays ready.
     pub(crate) fn yield_now(&self, processor: &mut Processor) {
+        processor.yielded = processor.vcpu();
         processor.reschedule = true;
     }
 
-    /// Charges the current vCPU for its time and puts it back, if it still runs.
+    /// The same, and has `to` chosen next by its processor, if it is ready.
+    pub(crate) fn yield_to(&self, processor: &mut Processor, to: VcpuId) {
+        let home = self.vcpu(to).map(|slot| slot.status.lock().home);
+        if let Some(queue) = home.and_then(|home| self.queue(home)) {
+            queue.lock().favour(to);
+        }
+        self.yield_now(processor);
+    }
+
+    /// Charges the current vCPU for its time and puts it back, unless it waits for something.
     pub(crate) fn put_back(&self, processor: &mut Processor) {
-        let now = self.machine.timebase();
         let Some(current) = processor.current.take() else { return };
-        let used = now.saturating_sub(processor.since);
         let Some(slot) = self.vcpu(current.vcpu) else { return };
+        let used = self.machine.timebase().saturating_sub(processor.since);
         let mut status = slot.status.lock();
-        let share = used.saturating_mul(256).checked_div(u64::from(status.weight)).unwrap_or(used);
-        status.pass = status.pass.saturating_add(share.max(1));
+        status.account.charge(processor.rank, used);
         if status.state == State::Running {
             status.state = State::Ready;
-            if let Some(queue) = self.queue(status.home) {
-                let _ = queue.lock().ready.try_push((current.vcpu, status.pass)); // as above
-            }
+        }
+        if status.state == State::Ready {
+            self.enqueue(current.vcpu, &mut status); // also if it was woken, and queued, meanwhile
         }
     }
 
-    /// Wakes the vCPUs of this processor whose time has come, and says when the next is due.
-    fn wake_due(&self, queue: &Mutex<RunQueue>, now: u64) -> u64 {
-        loop {
-            let due = queue.lock().due(now);
-            match due {
-                Ok(vcpu) => self.wake(vcpu),
-                Err(next) => return next,
+    /// A vCPU in this processor's queue was due: its sleep is over, or its rank is another.
+    #[cold]
+    fn see_to_due(&self, processor: ProcessorId, vcpu: VcpuId) {
+        let Some(slot) = self.vcpu(vcpu) else { return };
+        let mut status = slot.status.lock();
+        match status.state {
+            _ if status.home != processor => {}
+            State::Blocked(until) if until <= self.machine.timebase() => {
+                self.make_ready(vcpu, status);
             }
+            State::Blocked(_) | State::Ready => {
+                self.enqueue(vcpu, &mut status);
+            }
+            State::Unused | State::Ended | State::Stopped | State::Running => {}
         }
     }
 
-    /// Chooses the next vCPU and sets the alarm for the end of its slice; `None` when there is
-    /// nothing to run.
+    /// Chooses the next vCPU and sets the alarm for the time when another choice is due; `None`
+    /// when there is nothing to run.
     pub(crate) fn choose(&self, processor: &mut Processor) -> Option<VcpuId> {
         processor.reschedule = false;
+        let yielded = processor.yielded.take();
         let queue = self.queue(processor.id)?;
-        let now = self.machine.timebase();
-        let due = self.wake_due(queue, now);
-        let slice = if processor.listening { LISTENING_TICKS } else { SLICE_TICKS };
-        self.machine.set_alarm(due.min(now.saturating_add(slice)));
         loop {
+            let now = self.machine.timebase();
+            let (choice, due) = {
+                let mut queue = queue.lock();
+                (queue.choose(now, yielded), queue.due())
+            };
             // The queue's lock is let go before a vCPU's is taken: `wake` takes them the other way.
-            let vcpu = queue.lock().take_least()?;
-            let mut status = self.vcpu(vcpu)?.status.lock();
-            if status.state != State::Ready {
-                continue; // its domain ended in between
+            match choice {
+                Choice::Due(vcpu) => self.see_to_due(processor.id, vcpu),
+                Choice::Run(vcpu, rank) => {
+                    if self.put_on(processor, vcpu, rank, now, due) {
+                        return Some(vcpu);
+                    }
+                }
+                Choice::Nothing if self.take_over(processor.id) => {}
+                Choice::Nothing => {
+                    self.machine.set_alarm(due.min(self.next_look(processor, now)));
+                    return None;
+                }
             }
-            status.state = State::Running;
-            processor.since = now;
-            let Status { domain, rights, .. } = *status;
-            processor.current = Some(Current { vcpu, domain, rights });
-            if core::mem::take(&mut status.fresh) {
-                drop(status);
-                self.announce(processor, domain);
-            }
-            return Some(vcpu);
         }
     }
 
-    /// What a processor does while it has nothing to run. Returns the vCPU to run.
+    /// When the processor must look at the serial line, which raises no interrupt; one processor
+    /// does it for all.
+    fn next_look(&self, processor: &Processor, now: u64) -> u64 {
+        match processor.id {
+            ProcessorId(0) if processor.listening => now.saturating_add(LISTENING_TICKS),
+            ProcessorId(0) => now.saturating_add(SLICE_TICKS),
+            _ => u64::MAX,
+        }
+    }
+
+    /// Gives the processor to a vCPU that was chosen; false if that is not to be any more.
+    fn put_on(
+        &self,
+        processor: &mut Processor,
+        vcpu: VcpuId,
+        rank: Rank,
+        now: u64,
+        due: u64,
+    ) -> bool {
+        let Some(slot) = self.vcpu(vcpu) else { return false };
+        let mut status = slot.status.lock();
+        if status.state != State::Ready || status.home != processor.id || status.pauses > 0 {
+            return false; // its domain was ended or paused in between, or another runs it
+        }
+        status.state = State::Running;
+        let slice = now.saturating_add(SLICE_TICKS).min(self.next_look(processor, now));
+        self.machine.set_alarm(due.min(slice).min(status.account.limit(rank, now)));
+        processor.since = now;
+        processor.rank = rank;
+        let Status { domain, rights, .. } = *status;
+        processor.current = Some(Current { vcpu, domain, rights });
+        if core::mem::take(&mut status.fresh) {
+            drop(status);
+            self.announce(processor, domain);
+        }
+        true
+    }
+
+    /// Takes a vCPU over from the busiest processor, for one that has nothing to run; false when
+    /// there is none. No two queues are locked at once: the vCPU's own lock keeps it in place.
+    #[cold]
+    fn take_over(&self, idle: ProcessorId) -> bool {
+        let processors = (0..self.processors.load(Ordering::Relaxed)).map(ProcessorId);
+        let fits = |entry: &Entry| {
+            entry.processors & bit(idle) != 0 && self.machine.holder(entry.vcpu).is_none()
+        };
+        let spare = processors.filter(|from| *from != idle).filter_map(|from| {
+            let (count, vcpu) = self.queue(from)?.lock().spare(fits)?;
+            Some((count, vcpu, from))
+        });
+        let Some((_, vcpu, from)) = spare.max_by_key(|(count, ..)| *count) else { return false };
+        let Some(slot) = self.vcpu(vcpu) else { return false };
+        let mut status = slot.status.lock();
+        let stays = status.state != State::Ready || status.may_run_on() & bit(idle) == 0;
+        if stays || status.home != from || self.machine.holder(vcpu).is_some() {
+            return false; // its own processor was faster, or things have changed
+        }
+        self.forget(from, vcpu);
+        status.home = idle;
+        status.account.pass = 0; // virtual time is another there: it comes as from a sleep
+        self.enqueue(vcpu, &mut status);
+        true
+    }
+
+    /// What a processor does while it has nothing to run. Returns the vCPU to run. Processor 0
+    /// looks at the serial line every slice; the others sleep until there is something to do.
     pub fn idle(&self, processor: &mut Processor) -> VcpuId {
-        loop {
+        // Whoever makes a vCPU ready from now on sees that this processor is idle.
+        self.idle.fetch_or(bit(processor.id), Ordering::SeqCst);
+        let vcpu = loop {
             if let Some(vcpu) = self.look_for_work(processor) {
-                return vcpu;
+                break vcpu;
             }
             self.machine.wait();
-        }
+        };
+        self.idle.fetch_and(!bit(processor.id), Ordering::SeqCst);
+        vcpu
     }
 
-    /// One look at consoles and queue; the vCPU to run, if there is one.
+    /// One look at consoles and queues; the vCPU to run, if there is one.
     pub fn look_for_work(&self, processor: &mut Processor) -> Option<VcpuId> {
         self.examine(processor);
         self.poll_console(processor);
@@ -212,9 +283,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Takes a vCPU out of whatever queue it is in. The caller has set its state.
     pub(crate) fn forget(&self, home: ProcessorId, vcpu: VcpuId) {
         if let Some(queue) = self.queue(home) {
-            let mut queue = queue.lock();
-            remove(&mut queue.ready, vcpu);
-            remove(&mut queue.blocked, vcpu);
+            queue.lock().remove(vcpu);
         }
     }
 }

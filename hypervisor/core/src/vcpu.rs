@@ -4,6 +4,8 @@
 use crate::domain::DomainId;
 use crate::hypercall::xics::Presentation;
 use crate::machine::ProcessorId;
+use crate::schedule::account::{Account, Share};
+use crate::schedule::queue::{Processors, bit};
 use core::sync::atomic::{AtomicBool, Ordering};
 use hv_abi::Rights;
 use spin::Mutex;
@@ -55,12 +57,14 @@ pub struct Status {
     pub rights: Rights,
     /// Its number in the domain.
     pub server: u32,
-    /// The processor it runs on.
+    /// The processor it runs on, or whose queue it is in.
     pub home: ProcessorId,
-    /// Share of the processor, relative to others.
-    pub weight: u32,
-    /// Virtual time it has used: ticks divided by its weight.
-    pub pass: u64,
+    /// The processors it may run on.
+    pub processors: Processors,
+    /// What it may have of them, and what it has had.
+    pub account: Account,
+    /// So many pauses have not been taken back: it is not chosen while there are some.
+    pub pauses: u32,
     /// Its domain has not run yet: its first turn is to be announced.
     pub fresh: bool,
     /// An event is to be announced to it by a doorbell.
@@ -74,6 +78,12 @@ pub struct Status {
 }
 
 impl Status {
+    /// The processors that may run it: with a reservation only the one where that is.
+    pub(crate) fn may_run_on(&self) -> Processors {
+        let reserved = self.account.share.reserved.is_some();
+        if reserved { bit(self.home) } else { self.processors }
+    }
+
     /// The status of a slot that belongs to nobody.
     pub const UNUSED: Status = Status {
         state: State::Unused,
@@ -81,8 +91,9 @@ impl Status {
         rights: Rights::empty(),
         server: 0,
         home: ProcessorId(0),
-        weight: 1,
-        pass: 0,
+        processors: Processors::MAX,
+        account: Account::new(Share { weight: 1, cap: 0, reserved: None }),
+        pauses: 0,
         fresh: false,
         upcall: false,
         woken: false,
@@ -98,12 +109,18 @@ pub struct Vcpu {
     /// Something is to be seen to before the guest goes on: an interrupt, or its domain's end. Set
     /// by any processor, looked at by the vCPU's own at every exit without taking the lock.
     attention: AtomicBool,
+    /// It shall leave its processor, which has to choose anew.
+    preempted: AtomicBool,
 }
 
 impl Vcpu {
     /// An unused slot.
     pub const fn unused() -> Vcpu {
-        Vcpu { status: Mutex::new(Status::UNUSED), attention: AtomicBool::new(false) }
+        Vcpu {
+            status: Mutex::new(Status::UNUSED),
+            attention: AtomicBool::new(false),
+            preempted: AtomicBool::new(false),
+        }
     }
 
     /// Makes the vCPU's processor look at its status before the guest goes on.
@@ -114,5 +131,16 @@ impl Vcpu {
     /// Whether somebody asked for that.
     pub fn wants_attention(&self) -> bool {
         self.attention.load(Ordering::Acquire)
+    }
+
+    /// Makes the vCPU's processor choose anew at its next exit.
+    pub fn preempt(&self) {
+        self.preempted.store(true, Ordering::Release);
+        self.set_attention(true);
+    }
+
+    /// Whether somebody asked for that since this was last called.
+    pub fn take_preempted(&self) -> bool {
+        self.preempted.swap(false, Ordering::AcqRel)
     }
 }

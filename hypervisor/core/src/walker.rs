@@ -11,7 +11,7 @@ use crate::events::{MAX_PORTS, Port};
 use crate::frames::{FRAME_SIZE, Frames, Owner};
 use crate::grants;
 use crate::machine::Machine;
-use crate::schedule::RunQueue;
+use crate::schedule::queue::RunQueue;
 use crate::vcpu::{MAX_VCPUS, State, Status, VcpuId};
 use crate::{Hypervisor, MAX_PROCESSORS, ProcessorId};
 use arrayvec::ArrayVec;
@@ -322,8 +322,8 @@ fn queued(
     wrong: &mut Wrong<'_>,
 ) {
     let want = match status.state {
-        State::Ready => (1, 0),
-        State::Blocked(_) => (0, 1),
+        State::Ready => usize::from(status.pauses == 0),
+        State::Blocked(_) => 1,
         State::Unused | State::Ended | State::Stopped | State::Running => return,
     };
     let home = usize::try_from(status.home.0).ok().and_then(|home| queues.get(home));

@@ -1,6 +1,6 @@
 //! A hypervisor on a fake machine, with as many processors as a test wants.
 
-use crate::Fake;
+use crate::{Fake, make_resident};
 use boot_archive::write::{Blob, Domain};
 use boot_archive::{Archive, Console, Personality};
 use hv_abi::{Rights, XEN_MARK};
@@ -72,9 +72,15 @@ impl Board {
 
     /// Lets processor `n` choose what to run, as if it had nothing so far; the place of the vCPU.
     pub fn dispatch(&mut self, n: usize) -> usize {
-        let vcpu = self.hv.idle(&mut self.processors[n]).index();
+        let vcpu = self.hv.idle(&mut self.processors[n]);
+        let vcpu = self.seat(n, vcpu);
         self.check();
         vcpu
+    }
+
+    /// The place of the vCPU on processor `n`, if there is one.
+    pub fn running(&self, n: usize) -> Option<usize> {
+        self.processors[n].vcpu().map(VcpuId::index)
     }
 
     /// An exit of the guest on processor `n`. One that is to be reported on has been when this
@@ -91,8 +97,16 @@ impl Board {
         } else {
             self.hv.look_for_work(processor).map_or(Next::Idle, Next::Switch)
         };
+        if let Next::Switch(vcpu) = next {
+            self.seat(n, vcpu);
+        }
         self.check();
         next
+    }
+
+    fn seat(&self, n: usize, vcpu: VcpuId) -> usize {
+        make_resident(&self.hv, ProcessorId(u32::try_from(n).expect("a processor")), vcpu);
+        vcpu.index()
     }
 
     /// A hypercall with r3 and what follows it; returns r3.

@@ -11,7 +11,7 @@ mod check;
 pub use board::{Board, Guest};
 
 use hv_core::frames::{Entry, FRAME_SIZE, Frames};
-use hv_core::{Fault, Frame, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_core::{Fault, Frame, Hypervisor, Machine, Partition, ProcessorId, Start, VcpuId};
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{GuestAddr, RealAddr};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -49,8 +49,10 @@ pub struct State {
     pub input: VecDeque<u8>,
     /// How vCPUs were started, by their places.
     pub started: BTreeMap<usize, Start>,
-    /// The processor's alarm.
+    /// The alarm of the processor that set its last.
     pub alarm: u64,
+    /// Which vCPU's registers each processor has.
+    residents: BTreeMap<u32, VcpuId>,
     /// Processors that were kicked.
     pub kicked: BTreeSet<u32>,
     /// A window exit was asked for.
@@ -135,6 +137,22 @@ impl Fake {
         let mut byte = [0];
         self.read(real, &mut byte);
         Some(byte[0])
+    }
+}
+
+/// Moves a vCPU's registers to a processor where it runs now, and those of the one before out.
+///
+/// # Panics
+/// When another processor has them.
+pub fn make_resident(hv: &Hypervisor<Fake>, processor: ProcessorId, vcpu: VcpuId) {
+    let before = {
+        let mut state = hv.machine.state();
+        let elsewhere = state.residents.iter().find(|(at, v)| **v == vcpu && **at != processor.0);
+        assert_eq!(elsewhere, None, "{vcpu:?} is to run on {processor:?}");
+        state.residents.insert(processor.0, vcpu)
+    };
+    if let Some(before) = before.filter(|before| *before != vcpu) {
+        hv.released(before);
     }
 }
 
@@ -243,6 +261,12 @@ impl Machine for Fake {
         state.cached.flush(partition, now);
     }
 
+    fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId> {
+        let state = self.state();
+        let holder = state.residents.iter().find(|(_, resident)| **resident == vcpu);
+        holder.map(|(processor, _)| ProcessorId(*processor))
+    }
+
     fn install(&self, vcpu: VcpuId, start: &Start) {
         self.state().started.insert(vcpu.index(), *start);
     }
@@ -291,6 +315,7 @@ impl Machine for Fake {
 
     fn wait(&self) {
         let mut state = self.state();
+        assert_ne!(state.alarm, u64::MAX, "nothing would ever end this processor's sleep");
         state.now = state.now.max(state.alarm);
     }
 

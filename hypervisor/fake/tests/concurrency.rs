@@ -4,7 +4,7 @@
 
 use boot_archive::Personality;
 use hv_core::{Frame, Hypervisor, Machine, Next, Processor};
-use hv_fake::{Board, Fake, Guest};
+use hv_fake::{Board, Fake, Guest, make_resident};
 use k42_lib::{GuestAddr, msr, vector};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +24,7 @@ fn run_processor(
     program: &Program<'_>,
     done: &AtomicBool,
 ) {
+    let me = processor.id();
     let mut running = processor.vcpu();
     let mut fruitless: u64 = 0;
     while !done.load(Ordering::Relaxed) {
@@ -36,6 +37,7 @@ fn run_processor(
             continue;
         };
         fruitless = 0;
+        make_resident(hv, me, vcpu);
         let vcpu = vcpu.index();
         let mut frame = Frame { msr: msr::SF | msr::EE, ..Frame::default() };
         let next = {

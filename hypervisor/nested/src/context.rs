@@ -84,6 +84,11 @@ pub(crate) fn with_resident<T>(work: impl FnOnce(&mut Context) -> T) -> T {
     work(unsafe { &mut *SLOTS.context(resident) })
 }
 
+/// The processor that has a vCPU's registers.
+pub(crate) fn holder(vcpu: VcpuId) -> Option<ProcessorId> {
+    SLOTS.holder(vcpu)
+}
+
 /// Moves the registers of `vcpu` into this processor, and those of the `resident` one out.
 fn make_resident(me: ProcessorId, resident: &mut Option<VcpuId>, vcpu: VcpuId) {
     let start = SLOTS.begins(vcpu);
@@ -99,6 +104,7 @@ fn make_resident(me: ProcessorId, resident: &mut Option<VcpuId>, vcpu: VcpuId) {
                 context.vectors.save();
             });
             SLOTS.release(old);
+            HYPERVISOR.released(old);
         }
         if let Err(ProcessorId(holder)) = SLOTS.take(vcpu, me) {
             fail(format_args!("vCPU {vcpu:?} was to run, whose registers processor {holder} has"));

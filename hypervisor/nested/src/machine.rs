@@ -144,6 +144,10 @@ impl Machine for Nested {
         }
     }
 
+    fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId> {
+        context::holder(vcpu)
+    }
+
     fn install(&self, vcpu: VcpuId, start: &Start) {
         context::install(vcpu, start);
     }

@@ -87,6 +87,12 @@ impl<C> Slots<C> {
         }
     }
 
+    /// The processor that has them.
+    pub fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId> {
+        let holder = self.slots[vcpu.index()].holder.load(Ordering::Acquire);
+        (holder != NOBODY).then_some(ProcessorId(holder))
+    }
+
     /// Lets another processor take them.
     pub fn release(&self, vcpu: VcpuId) {
         self.slots[vcpu.index()].holder.store(NOBODY, Ordering::Release);

@@ -150,6 +150,11 @@ pub(crate) fn registers(vcpu: VcpuId) -> Option<Frame> {
     SLOTS.look(vcpu, |context| context.frame)
 }
 
+/// The processor that has a vCPU's registers.
+pub(crate) fn holder(vcpu: VcpuId) -> Option<ProcessorId> {
+    SLOTS.holder(vcpu)
+}
+
 /// Moves the registers of `vcpu` into this processor, and those of the resident one out.
 fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
     let start = SLOTS.begins(vcpu);
@@ -167,6 +172,7 @@ fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
             context.partitioned.deadline = deadline();
             context.vectors.save();
             SLOTS.release(old);
+            HYPERVISOR.released(old);
         }
         let at = SLOTS.take(vcpu, cpu.number).unwrap_or_else(|ProcessorId(holder)| {
             crate::boot::fail(format_args!(

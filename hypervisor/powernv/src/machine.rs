@@ -86,6 +86,10 @@ impl Machine for PowerNv {
         tlb::invalidate_partition(partition.0.into());
     }
 
+    fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId> {
+        context::holder(vcpu)
+    }
+
     fn install(&self, vcpu: VcpuId, start: &Start) {
         context::install(vcpu, start);
     }

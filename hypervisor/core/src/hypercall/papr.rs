@@ -44,10 +44,7 @@ impl<M: Machine> Hypervisor<M> {
                 self.cede(caller);
                 code::SUCCESS
             }
-            PaprCall::Confer { .. } => {
-                self.yield_now(caller.processor);
-                code::SUCCESS
-            }
+            PaprCall::Confer { server, .. } => self.confer(caller, server),
             PaprCall::Prod { server } => match self.sibling(caller, server) {
                 Some(vcpu) => {
                     self.wake(vcpu);
@@ -153,6 +150,18 @@ impl<M: Machine> Hypervisor<M> {
         if !pending {
             self.block(caller.processor, self.machine.guest_deadline());
         }
+    }
+
+    /// Lets the others run, or the one vCPU that is named: it runs next on its processor, if it
+    /// is ready. A guest reads dispatch counts in an area that H_REGISTER_VPA would give it, so
+    /// none can be stale here.
+    fn confer(&self, caller: &mut Caller<'_>, server: u64) -> i64 {
+        match self.sibling(caller, server) {
+            Some(vcpu) => self.yield_to(caller.processor, vcpu),
+            None if server == u64::MAX => self.yield_now(caller.processor),
+            None => return code::PARAMETER,
+        }
+        code::SUCCESS
     }
 
     fn set_mode(

@@ -1,0 +1,161 @@
+//! A processor's queue: its vCPUs that are not on it, each with its rank and with the time at which
+//! somebody must look at it again.
+
+use super::SLICE_TICKS;
+use super::account::Rank;
+use crate::machine::ProcessorId;
+use crate::vcpu::{MAX_VCPUS, VcpuId};
+use arrayvec::ArrayVec;
+
+/// A set of processors, a bit for each.
+pub type Processors = u32;
+
+/// A processor in a set.
+pub(crate) fn bit(processor: ProcessorId) -> Processors {
+    1u32.checked_shl(processor.0).unwrap_or(0)
+}
+
+/// A vCPU in a queue.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) vcpu: VcpuId,
+    pub(super) rank: Rank,
+    /// When it is due: its sleep ends, or its rank changes.
+    pub(super) until: u64,
+    /// The processors that may run it.
+    pub(super) processors: Processors,
+}
+
+/// What a processor does next.
+pub(super) enum Choice {
+    /// See to this vCPU, which was due and is in the queue no longer.
+    Due(VcpuId),
+    /// Run this one, which is in the queue no longer.
+    Run(VcpuId, Rank),
+    /// There is nothing to run.
+    Nothing,
+}
+
+/// A processor's vCPUs that are not on it, and what the others must know of the one that is.
+pub struct RunQueue {
+    entries: ArrayVec<Entry, MAX_VCPUS>,
+    /// Least virtual time of those that were there when one was chosen last.
+    pass: u64,
+    /// The vCPU on the processor, and the rank it was chosen with.
+    running: Option<(VcpuId, Rank)>,
+    /// To be chosen before others that share.
+    favourite: Option<VcpuId>,
+    /// When the first of those that were there when one was chosen last is due.
+    due: u64,
+}
+
+impl RunQueue {
+    /// An empty queue.
+    pub const fn new() -> RunQueue {
+        RunQueue {
+            entries: ArrayVec::new_const(),
+            pass: 0,
+            running: None,
+            favourite: None,
+            due: u64::MAX,
+        }
+    }
+
+    /// Its present virtual time.
+    pub(super) fn pass(&self) -> u64 {
+        self.pass
+    }
+
+    /// Puts a vCPU in, or in its old entry's place.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        match self.entries.iter_mut().find(|old| old.vcpu == entry.vcpu) {
+            Some(old) => *old = entry,
+            None => _ = self.entries.try_push(entry), // there is room for every vCPU
+        }
+    }
+
+    /// Takes a vCPU out, if it is there.
+    pub(super) fn remove(&mut self, vcpu: VcpuId) {
+        self.entries.retain(|entry| entry.vcpu != vcpu);
+    }
+
+    /// How often it has a vCPU.
+    #[cfg(feature = "walker")]
+    pub(crate) fn holds(&self, vcpu: VcpuId) -> usize {
+        self.all().filter(|other| *other == vcpu).count()
+    }
+
+    /// All that it has.
+    #[cfg(feature = "walker")]
+    pub(crate) fn all(&self) -> impl Iterator<Item = VcpuId> {
+        self.entries.iter().map(|entry| entry.vcpu)
+    }
+
+    /// The vCPU on the processor, and the rank it was chosen with.
+    pub(super) fn running(&self) -> Option<(VcpuId, Rank)> {
+        self.running
+    }
+
+    /// When the processor expects the first of its vCPUs to be due.
+    pub(super) fn due(&self) -> u64 {
+        self.due
+    }
+
+    /// Has a vCPU chosen before others that share, once.
+    pub(super) fn favour(&mut self, vcpu: VcpuId) {
+        self.favourite = Some(vcpu);
+    }
+
+    /// What to do next. One that has yielded goes after all others, but does not lose its place.
+    pub(super) fn choose(&mut self, now: u64, yielded: Option<VcpuId>) -> Choice {
+        let mut least = None;
+        self.due = u64::MAX;
+        for (index, entry) in self.entries.iter().enumerate() {
+            if entry.until <= now {
+                let due = entry.vcpu;
+                self.entries.swap_pop(index);
+                return Choice::Due(due);
+            }
+            self.due = self.due.min(entry.until);
+            let place = (Some(entry.vcpu) == yielded, entry.rank);
+            if entry.rank != Rank::WAITS && least.is_none_or(|(least, _)| place < least) {
+                least = Some((place, index));
+            }
+        }
+        self.running = None;
+        let Some(((_, rank), mut index)) = least else { return Choice::Nothing };
+        if let Some(pass) = rank.pass() {
+            self.pass = self.pass.max(pass);
+            index = self.favourite_after(pass).unwrap_or(index);
+            self.favourite = None;
+        }
+        let Some(entry) = self.entries.swap_pop(index) else { return Choice::Nothing };
+        self.running = Some((entry.vcpu, entry.rank));
+        Choice::Run(entry.vcpu, entry.rank)
+    }
+
+    /// Where the favourite is, if it is no more than a slice ahead of the rest: nobody gets more
+    /// than its share by being favoured.
+    fn favourite_after(&self, pass: u64) -> Option<usize> {
+        let favourite = self.favourite?;
+        let most = Rank::shared(pass.saturating_add(SLICE_TICKS));
+        let fits = |entry: &Entry| entry.vcpu == favourite && entry.rank <= most;
+        self.entries.iter().position(fits)
+    }
+
+    /// How many of its vCPUs another processor could run at once, and the first of them. None,
+    /// when its own processor is about to choose one.
+    pub(super) fn spare(&self, fits: impl Fn(&Entry) -> bool) -> Option<(usize, VcpuId)> {
+        self.running?;
+        let ready = |entry: &&Entry| entry.rank.pass().is_some() && fits(entry);
+        let spare = self.entries.iter().filter(ready);
+        let first = spare.clone().min_by_key(|entry| entry.rank)?;
+        Some((spare.count(), first.vcpu))
+    }
+}
+
+impl Default for RunQueue {
+    fn default() -> RunQueue {
+        RunQueue::new()
+    }
+}
