@@ -6,7 +6,7 @@
 use crate::source::{Line, lines};
 use crate::table::{Table, number};
 use crate::unsafes::kinds;
-use crate::{HYPERVISOR, root};
+use crate::{AT_BOOT, HYPERVISOR, root};
 use anyhow::Context;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ const HOST_ONLY: [&str; 3] =
 pub struct Count {
     /// Lines with code.
     pub code: usize,
+    /// Lines with code that runs at boot only.
+    pub boot: usize,
     /// Lines with nothing but a comment.
     pub comment: usize,
     /// Lines of code in tests.
@@ -33,6 +35,7 @@ pub struct Count {
 impl std::ops::AddAssign for Count {
     fn add_assign(&mut self, other: Count) {
         self.code += other.code;
+        self.boot += other.boot;
         self.comment += other.comment;
         self.tests += other.tests;
         self.unsafes += other.unsafes;
@@ -145,8 +148,11 @@ pub fn modules(folder: &str) -> anyhow::Result<Vec<Module>> {
                 continue;
             }
             let source = std::fs::read_to_string(&path)?;
-            let count =
+            let mut count =
                 if ending == "S" { assembly(&source) } else { rust(&source, is_tests(&file)) };
+            if AT_BOOT.iter().any(|(at_boot, _)| *at_boot == file) {
+                count.boot = core::mem::take(&mut count.code);
+            }
             found.push(Module { file, count });
         }
     }
@@ -179,10 +185,10 @@ pub fn hypervisor() -> anyhow::Result<(Count, Count)> {
 
 /// The table of all modules that run in hypervisor mode, with a sum for each crate and for all.
 pub(crate) fn table() -> anyhow::Result<Table> {
-    let columns = ["module", "code", "comment", "tests", "unsafe"];
+    let columns = ["module", "code", "at boot", "comment", "tests", "unsafe"];
     let mut table = Table::new("lines", "Lines of what runs in hypervisor mode", &columns);
     let row = |name: String, c: Count| {
-        let figures = [c.code, c.comment, c.tests, c.unsafes].map(|n| number(n as u64));
+        let figures = [c.code, c.boot, c.comment, c.tests, c.unsafes].map(|n| number(n as u64));
         [vec![name], figures.to_vec()].concat()
     };
     for folder in HYPERVISOR {
@@ -210,7 +216,7 @@ mod tests {
         let source = "//! Doc.\n\nfn a() {\n    // SAFETY: why.\n    unsafe { b() };\n}\n\
                       #[cfg(test)]\nmod tests {\n    fn c() { unsafe { b() } }\n}\n";
         let count = rust(source, false);
-        assert_eq!(count, Count { code: 3, comment: 2, tests: 4, unsafes: 1, reasons: 1 });
+        assert_eq!(count, Count { code: 3, boot: 0, comment: 2, tests: 4, unsafes: 1, reasons: 1 });
         let source = "fn a() {}\n#[cfg(feature = \"walker\")]\nfn b(\n) {\n    c();\n}\n\
                       #[cfg(feature = \"walker\")]\nmod d;\nfn e() {}\n";
         let count = rust(source, false);

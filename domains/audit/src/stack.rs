@@ -101,6 +101,26 @@ impl Calls {
         self.nodes.iter().position(is)
     }
 
+    /// All functions' names.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.nodes.iter().map(|node| node.name.as_str()).collect()
+    }
+
+    /// What a guest's ways in lead to by name. What is behind a pointer is not told: it is the
+    /// formatting of what some function reached by name has at hand.
+    pub fn after_boot(&self) -> BTreeSet<&str> {
+        let ways_in = ENTRIES.iter().filter_map(|entry| self.find(entry));
+        let reached: BTreeSet<usize> = ways_in.flat_map(|entry| self.reach(entry)).collect();
+        reached.into_iter().map(|at| self.nodes[at].name.as_str()).collect()
+    }
+
+    fn reach(&self, from: usize) -> BTreeSet<usize> {
+        let mut search =
+            Search { nodes: &self.nodes, known: BTreeMap::new(), recursive: BTreeSet::new() };
+        search.visit(from);
+        search.known.into_keys().collect()
+    }
+
     /// How deep the function called `name` gets.
     pub fn depth(&self, name: &str) -> Option<Depth> {
         Some(self.depth_of(self.find(name)?))

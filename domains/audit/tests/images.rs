@@ -3,6 +3,7 @@
 
 use k42_audit::image::disassemble;
 use k42_audit::specification::budget;
+use k42_audit::stack::Calls;
 
 #[test]
 fn the_hypervisor_leaves_vector_registers_alone_but_in_the_switch() {
@@ -35,6 +36,23 @@ fn the_hypervisor_image_is_small() {
         let bytes = k42_audit::image::loaded_bytes(name).unwrap();
         assert!(bytes <= budget("hypervisor-image-bytes").unwrap(), "{name}: {bytes} bytes");
     }
+}
+
+#[test]
+fn what_works_at_boot_is_out_of_a_guests_reach() {
+    let calls = Calls::new(&k42_audit::image::functions("hypervisor").unwrap());
+    let all = calls.names();
+    let after = calls.after_boot();
+    assert!(after.len() > 50 && after.len() < all.len(), "{} of {}", after.len(), all.len());
+    for (file, module) in k42_audit::AT_BOOT {
+        assert!(k42_audit::root().join(file).exists(), "there is no {file}: mend the list");
+        let reached: Vec<_> = after.iter().filter(|name| name.contains(module)).collect();
+        assert!(reached.is_empty(), "{file} runs after boot: {reached:?}");
+    }
+    assert!(
+        all.iter().any(|name| name.contains("boot_archive::read::")),
+        "the check finds nothing"
+    );
 }
 
 #[test]

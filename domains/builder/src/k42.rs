@@ -21,6 +21,8 @@ pub struct K42 {
     pub bootargs: String,
     /// What the kernel manages; a kernel that is a test by itself has nothing.
     pub application: Option<Application>,
+    /// The boot archive of the domains that it is to start, if it is a controller.
+    pub archive: Option<File>,
 }
 
 /// An unmodified Linux program and what it needs.
@@ -68,10 +70,14 @@ pub(crate) fn build(plan: &Plan, guest: &K42) -> Result<Domain, BuildError> {
         layout.put_at("the guest kernel", at, size, segment.data.into())?;
     }
     let application = guest.application.as_ref().map(|a| place(&mut layout, a)).transpose()?;
+    let archive = match &guest.archive {
+        Some(file) => Some((layout.put_above("the archive", 0, file.clone())?, file.len() as u64)),
+        None => None,
+    };
     // The tree lies above all else; a reservation more does not move it.
     let device_tree = layout.above();
-    let length = tree(plan, guest, &application, &layout, (device_tree, 1))?.len() as u64;
-    let bytes = tree(plan, guest, &application, &layout, (device_tree, length))?;
+    let tree = |length| tree(plan, guest, &application, archive, &layout, (device_tree, length));
+    let bytes = tree(tree(1)?.len() as u64)?;
     layout.put_at("the device tree", device_tree, 0, bytes.into())?;
     Ok(Domain {
         number: plan.number,
@@ -116,6 +122,7 @@ fn tree(
     plan: &Plan,
     guest: &K42,
     places: &Option<Places<'_>>,
+    archive: Option<(u64, u64)>,
     layout: &Layout,
     own: (u64, u64),
 ) -> Result<Vec<u8>, Error> {
@@ -134,6 +141,10 @@ fn tree(
         node(tree, "hypervisor", |tree| tree.property_string("compatible", "xen,xen"))?;
         node(tree, "chosen", |tree| {
             tree.property_string("bootargs", &guest.bootargs)?;
+            if let Some((start, size)) = archive {
+                tree.property_u64("linux,initrd-start", start)?;
+                tree.property_u64("linux,initrd-end", start + size)?;
+            }
             places.iter().try_for_each(|places| chosen(tree, places))
         })
     })?;

@@ -56,7 +56,12 @@ fn k42() -> K42 {
         arguments: vec!["ls".into(), "-l".into()],
         environment: vec!["PATH=/bin".into(), "HOME=/".into()],
     };
-    K42 { kernel: kernel.into(), bootargs: "trace".into(), application: Some(application) }
+    K42 {
+        kernel: kernel.into(),
+        bootargs: "trace".into(),
+        application: Some(application),
+        archive: None,
+    }
 }
 
 /// The domain's memory as it is when it starts.
@@ -81,6 +86,19 @@ fn cell(tree: &Fdt<'_>, node: &str, name: &str) -> u32 {
 
 fn number(tree: &Fdt<'_>, node: &str, name: &str) -> u64 {
     u64::from_be_bytes(value(tree, node, name).try_into().unwrap())
+}
+
+#[test]
+fn a_controller_finds_its_archive() {
+    let archive: std::sync::Arc<[u8]> = b"an archive"[..].into();
+    let guest = K42 { application: None, archive: Some(archive.clone()), ..k42() };
+    let domain = build(Machine::Powernv10, &plan(Guest::K42(guest))).unwrap();
+    let memory = memory(&domain);
+    let tree = Fdt::new(&memory[domain.device_tree as usize..]).unwrap();
+    let number = |name| u64::from_be_bytes(value(&tree, "/chosen", name).try_into().unwrap());
+    let (start, end) = (number("linux,initrd-start"), number("linux,initrd-end"));
+    assert_eq!(memory[start as usize..end as usize], archive[..]);
+    assert!(tree.memory_reservations().any(|r| r.address() as u64 <= start && r.size() > 0));
 }
 
 #[test]

@@ -16,14 +16,7 @@ const MAX_ARCHIVE: usize = 128 << 20;
 
 /// The boot archive of this machine.
 pub fn compile(description: &Description, console: Console) -> anyhow::Result<Vec<u8>> {
-    let mut store = Store::default();
-    let mut domains = Vec::new();
-    for (number, domain) in (1..).zip(&description.domains) {
-        let context = || format!("domain \"{}\"", domain.name);
-        let plan = plan(number, domain, &mut store).with_context(context)?;
-        domains.push(domain_builder::build(description.model, &plan).with_context(context)?);
-    }
-    let archive = boot_archive::write::write(description.model, console, &domains)?;
+    let archive = archive(description, console, None, &mut Store::default())?;
     ensure!(
         archive.len() <= MAX_ARCHIVE,
         "the boot archive has {} MiB and can have {}: use smaller files or the same for more domains",
@@ -31,6 +24,31 @@ pub fn compile(description: &Description, console: Console) -> anyhow::Result<Ve
         MAX_ARCHIVE >> 20
     );
     Ok(archive)
+}
+
+/// The archive of the domains that this controller starts, or the hypervisor at boot.
+fn archive(
+    description: &Description,
+    console: Console,
+    starter: Option<&str>,
+    store: &mut Store,
+) -> anyhow::Result<Vec<u8>> {
+    let mut domains = Vec::new();
+    for (number, domain) in (1..).zip(&description.domains) {
+        if domain.started_by.as_deref() != starter {
+            continue;
+        }
+        let context = || format!("domain \"{}\"", domain.name);
+        let held = match domain.kind {
+            Kind::Controller { .. } => {
+                Some(archive(description, console, Some(&domain.name), store)?.into())
+            }
+            _ => None,
+        };
+        let plan = plan(number, domain, held, store).with_context(context)?;
+        domains.push(domain_builder::build(description.model, &plan).with_context(context)?);
+    }
+    Ok(boot_archive::write::write(description.model, console, &domains)?)
 }
 
 /// Files read so far: domains share kernels.
@@ -55,7 +73,13 @@ impl Store {
     }
 }
 
-fn plan(number: u16, domain: &DomainDescription, store: &mut Store) -> anyhow::Result<Plan> {
+/// What the builder is told of a domain; `archive` is what a controller is to start.
+fn plan(
+    number: u16,
+    domain: &DomainDescription,
+    archive: Option<File>,
+    store: &mut Store,
+) -> anyhow::Result<Plan> {
     let kernel = store.read(&domain.kernel)?;
     let guest = match &domain.kind {
         Kind::Linux { initrd, command_line } => Guest::Linux(linux::Linux {
@@ -70,6 +94,7 @@ fn plan(number: u16, domain: &DomainDescription, store: &mut Store) -> anyhow::R
             Guest::K42(k42::K42 {
                 kernel,
                 bootargs: bootargs.clone(),
+                archive: None,
                 application: Some(k42::Application {
                     system_library: store.read(&files::top().join(files::LINUX_COMPAT))?,
                     root: file.clone(),
@@ -79,8 +104,9 @@ fn plan(number: u16, domain: &DomainDescription, store: &mut Store) -> anyhow::R
                 }),
             })
         }
-        Kind::Bare { bootargs } => {
-            Guest::K42(k42::K42 { kernel, bootargs: bootargs.clone(), application: None })
+        Kind::Bare { bootargs } | Kind::Controller { bootargs } => {
+            let bootargs = bootargs.clone();
+            Guest::K42(k42::K42 { kernel, bootargs, application: None, archive })
         }
     };
     Ok(Plan {

@@ -41,6 +41,8 @@ pub struct DomainDescription {
     pub weight: u32,
     /// What it may ask of the hypervisor beyond its own affairs.
     pub rights: Rights,
+    /// The name of the controller that starts it, if that is not the hypervisor at boot.
+    pub started_by: Option<String>,
     /// Whether its console is the one shown first.
     pub console_first: bool,
     /// The kernel, an ELF file.
@@ -70,6 +72,11 @@ pub enum Kind {
         /// Its environment, `NAME=value` each.
         environment: Vec<String>,
         /// The kernel's own options.
+        bootargs: String,
+    },
+    /// A kernel of ours that starts the domains that name it.
+    Controller {
+        /// Its options.
         bootargs: String,
     },
     /// A kernel of ours by itself, such as a test.

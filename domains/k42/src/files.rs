@@ -8,6 +8,8 @@ pub const HYPERVISOR: &str = "target/images/hypervisor";
 pub const HYPERVISOR_NESTED: &str = "target/images/hypervisor-nested";
 /// The guest kernel of K42 domains.
 pub const GUEST_KERNEL: &str = "target/images/guest-kernel";
+/// The kernel of controllers.
+pub const CONTROLLER: &str = "target/images/controller";
 /// The system library of K42 domains.
 pub const LINUX_COMPAT: &str = "target/images/linux-compat";
 /// The root file system of K42 domains that name none.

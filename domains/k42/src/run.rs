@@ -70,6 +70,7 @@ fn description(job: &Job) -> Description {
             vcpus: 1,
             weight: boot_archive::DEFAULT_WEIGHT,
             rights: Rights::INPUT,
+            started_by: None,
             console_first: true,
             kernel: top.join(files::GUEST_KERNEL),
             kind: Kind::K42 {

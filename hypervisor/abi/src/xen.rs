@@ -46,6 +46,8 @@ crate::hypercall_table! {
     29 sched_op = SchedOp(command: u64, argument: GuestAddr) needs BASIC;
     /// Make, connect, send to and close event channels (public/event_channel.h).
     32 event_channel_op = EventChannelOp(command: u64, argument: GuestAddr) needs EVENTS;
+    /// Tell and ask the parameters of a domain (public/hvm/params.h).
+    34 hvm_op = HvmOp(command: u64, argument: GuestAddr) needs BASIC;
     /// Ask about the machine and all domains (public/sysctl.h).
     35 sysctl = Sysctl(argument: GuestAddr) needs CONTROL;
     /// Make, look at, change and end other domains (public/domctl.h).

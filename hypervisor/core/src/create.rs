@@ -2,7 +2,7 @@
 //! slot, its memory, its vCPUs, none of which runs yet.
 
 use crate::Hypervisor;
-use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS};
+use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS, PARAMETERS};
 use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
 use crate::machine::{Machine, Partition, ProcessorId, Start};
@@ -132,6 +132,7 @@ impl<M: Machine> Hypervisor<M> {
             little_endian_interrupts: new.little_endian,
             shutdown_code: None,
             refusal_reported: false,
+            parameters: [0; PARAMETERS.len()],
             ending: false,
             deserted: false,
             creator: new.creator,

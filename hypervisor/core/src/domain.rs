@@ -8,11 +8,21 @@ use arrayvec::{ArrayString, ArrayVec};
 use hv_abi::Rights;
 use k42_lib::RealAddr;
 use k42_wire::Channel;
+use xen_sys::hvm;
 
 /// The most domains at a time: each has a console channel.
 pub const MAX_DOMAINS: usize = Channel::MAX as usize;
 /// The most vCPUs of one domain.
 pub const MAX_DOMAIN_VCPUS: usize = 8;
+
+/// The parameters that a domain has.
+pub const PARAMETERS: [u32; 5] = [
+    hvm::HVM_PARAM_CALLBACK_IRQ,
+    hvm::HVM_PARAM_STORE_PFN,
+    hvm::HVM_PARAM_STORE_EVTCHN,
+    hvm::HVM_PARAM_CONSOLE_PFN,
+    hvm::HVM_PARAM_CONSOLE_EVTCHN,
+];
 
 /// A domain's number, from 1: also its console channel and its partition number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +73,8 @@ pub struct Domain {
     pub refusal_reported: bool,
     /// It has ended, and goes away when the last of its vCPUs has left its processor.
     pub ending: bool,
+    /// Its parameters, as [`PARAMETERS`] names them.
+    pub parameters: [u64; PARAMETERS.len()],
     /// The last of its vCPUs has left: it is being taken apart.
     pub deserted: bool,
     /// Who created it; [`DomainId::NONE`] at boot, and once that domain is gone.

@@ -142,6 +142,19 @@ fn what_is_told_is_what_is_made() {
     assert_eq!((start.entry.value(), start.argument, start.partition.0), (0x100, 0x77, 9));
     assert_eq!(set_context(&mut board, 9, 0), errno(errno::EBUSY), "it runs");
     assert_eq!(set_context(&mut board, 9, 3), errno(errno::ENOENT));
+
+    let mut frame = Frame { nip: 0x4242, msr: k42_lib::msr::LE, ..Frame::default() };
+    (frame.gpr[1], frame.gpr[3]) = (0x7000, 0x55);
+    board.hv.machine.state().registers.insert(2, frame);
+    board.poke(1, OWN, &0u64.to_le_bytes());
+    board.poke(1, OWN + 8, &BUFFER.to_le_bytes());
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_GETVCPUCONTEXT, 9), 0);
+    let told: Vec<u64> = (0..4).map(|n| board.peek(1, BUFFER + 8 * n)).collect();
+    assert_eq!(told, [0x4242, 0x7000, 0x55, VcpuGuestContext::LITTLE_ENDIAN]);
+    board.poke(1, OWN, &1u64.to_le_bytes());
+    let result = domctl(&mut board, op::XEN_DOMCTL_GETVCPUCONTEXT, 9);
+    assert_eq!(result, errno(errno::EBUSY), "a processor has its registers, or nobody");
+
     board.poke(1, OWN, &3u32.to_le_bytes());
     assert_eq!(domctl(&mut board, op::XEN_DOMCTL_MAX_VCPUS, 9), 0);
     board.poke(1, OWN, &4u32.to_le_bytes());
@@ -333,4 +346,30 @@ fn the_hypervisors_words_can_be_read_again() {
     }
     let (_, end) = read(&mut board, 1, end, 1);
     assert!(end > 5000, "{end}");
+}
+
+#[test]
+fn parameters_are_told_to_their_domain() {
+    use xen_sys::hvm;
+    const HVM_OP: u64 = XEN_MARK | 34;
+    let mut board = board();
+    let call = |board: &mut Board, from: u16, command: u32, to: u16, index: u32, value: u64| {
+        let head = u64::from(to) | u64::from(index) << 32;
+        board.poke(from, CALL, &head.to_le_bytes());
+        board.poke(from, CALL + 8, &value.to_le_bytes());
+        let result = board.hypercall(0, &[HVM_OP, command.into(), CALL]);
+        (result, board.peek(from, CALL + 8))
+    };
+    let (set, get) = (hvm::HVMOP_SET_PARAM, hvm::HVMOP_GET_PARAM);
+    let (ours, own) = (hvm::HVM_PARAM_STORE_PFN, xen_sys::xen::DOMID_SELF);
+    assert_eq!(call(&mut board, 1, set, 2, ours, 0x1234).0, 0);
+    assert_eq!(call(&mut board, 1, get, 2, ours, 0), (0, 0x1234));
+    assert_eq!(call(&mut board, 1, get, own, ours, 7), (0, 0), "each domain has its own");
+    assert_eq!(call(&mut board, 1, set, 2, 999, 0).0, errno(errno::EINVAL));
+    assert_eq!(call(&mut board, 1, set, 9, ours, 0).0, errno(errno::ESRCH));
+    assert_eq!(call(&mut board, 1, 99, 2, ours, 0).0, errno(errno::ENOSYS));
+    switch(&mut board, 1);
+    assert_eq!(call(&mut board, 2, get, own, ours, 0), (0, 0x1234));
+    assert_eq!(call(&mut board, 2, get, 1, ours, 0).0, errno(errno::EPERM));
+    assert_eq!(call(&mut board, 2, set, own, ours, 1).0, errno(errno::EPERM));
 }

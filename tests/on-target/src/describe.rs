@@ -17,6 +17,7 @@ fn domain(name: &str, mebibytes: u64, kernel: &str, kind: Kind) -> DomainDescrip
         vcpus: 1,
         weight: 256,
         rights: Rights::INPUT,
+        started_by: None,
         console_first: false,
         kernel: files::top().join(kernel),
         kind,
@@ -44,6 +45,14 @@ pub fn k42(name: &str, words: &[&str]) -> DomainDescription {
         bootargs: String::new(),
     };
     domain(name, 64, files::GUEST_KERNEL, kind)
+}
+
+/// A controller with memory for what it starts.
+pub fn controller(name: &str, mebibytes: u64, bootargs: &str) -> DomainDescription {
+    let kind = Kind::Controller { bootargs: bootargs.into() };
+    let domain = domain(name, mebibytes, files::CONTROLLER, kind);
+    let rights = Rights::CONTROL | Rights::INPUT | Rights::EVENTS | Rights::GRANTS | Rights::LAN;
+    DomainDescription { rights, ..domain }
 }
 
 /// A kernel of ours by itself: the one of `tests/guest`, which does what its options say.

@@ -13,7 +13,7 @@ pub mod peer;
 mod text;
 
 pub use k42::consoles::{Ending, State};
-pub use k42::description::{Description, Model};
+pub use k42::description::{Description, DomainDescription, Model};
 pub use machine::{Console, Machine};
 
 /// Both machines in which the hypervisor is nested, a guest of another.

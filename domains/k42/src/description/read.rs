@@ -11,14 +11,17 @@ use crate::files;
 
 /// The most vCPUs of a Linux domain and processors of a machine.
 const MAX_PROCESSORS: u32 = 8;
+/// The longest name of a domain that a controller makes: it travels in a UUID's place.
+const MOST_CREATED_NAME: usize = 16;
 /// Names that the logs of others have.
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
 const MACHINE: [&str; 3] = ["model", "processors", "memory"];
-const DOMAIN: [&str; 8] =
-    ["name", "kind", "kernel", "memory", "vcpus", "weight", "rights", "console"];
+const DOMAIN: [&str; 9] =
+    ["name", "kind", "kernel", "memory", "vcpus", "weight", "rights", "started-by", "console"];
 const LINUX: [&str; 2] = ["initrd", "command-line"];
 const K42: [&str; 5] = ["program", "arguments", "environment", "root", "bootargs"];
+/// Of a controller too.
 const BARE: [&str; 1] = ["bootargs"];
 
 /// Reads a whole file.
@@ -156,10 +159,12 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     let (kind, default_kernel) = match kind_name? {
         "linux" => (linux(fields), None),
         "k42" => (k42(fields), Some(files::GUEST_KERNEL)),
+        "controller" => (controller(fields), Some(files::CONTROLLER)),
         "bare" => (bare(fields), None),
         other => {
-            let text =
-                format!("there is no kind \"{other}\"; write \"linux\", \"k42\" or \"bare\"");
+            let text = format!(
+                "there is no kind \"{other}\"; write \"linux\", \"k42\", \"controller\" or \"bare\""
+            );
             fields.wrong("kind", text);
             return None;
         }
@@ -173,6 +178,12 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     let vcpus = vcpus(fields, matches!(kind, Some(Kind::Linux { .. })));
     let weight = at_least_1(fields, "weight", DEFAULT_WEIGHT);
     let rights = rights(fields);
+    if let (Some(Kind::Controller { .. }), Some(rights)) = (&kind, rights)
+        && !rights.contains(Rights::CONTROL)
+    {
+        fields.wrong("kind", "a controller needs a right; write `rights = [\"control\"]`");
+    }
+    let started_by = started_by(fields, name, rights, before);
     let console_first = console_first(fields, before);
     Some(DomainDescription {
         name: name?.into(),
@@ -180,6 +191,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
         vcpus: vcpus?,
         weight: weight?,
         rights: rights?,
+        started_by: started_by?,
         console_first: console_first?,
         kernel: kernel?,
         kind: kind?,
@@ -259,6 +271,40 @@ fn rights(fields: &Fields<'_, '_>) -> Option<Rights> {
     Some(rights)
 }
 
+/// The controller that starts the domain, which gives no right that it has not itself.
+fn started_by(
+    fields: &Fields<'_, '_>,
+    own: Option<&str>,
+    rights: Option<Rights>,
+    before: &Description,
+) -> Option<Option<String>> {
+    if fields.value("started-by").is_none() {
+        return Some(None);
+    }
+    let name = fields.text("started-by", "\"controller\"")?;
+    let controller = before
+        .domains
+        .iter()
+        .find(|domain| domain.name == name && matches!(domain.kind, Kind::Controller { .. }));
+    match controller {
+        None => {
+            let text =
+                format!("there is no domain \"{name}\" of kind \"controller\" above this one");
+            fields.wrong("started-by", text);
+        }
+        Some(controller) if !controller.rights.contains(rights.unwrap_or_default()) => {
+            let text = "its controller cannot give rights that it has not; name them there too";
+            fields.wrong("rights", text);
+        }
+        Some(_) if own.is_some_and(|own| own.len() > MOST_CREATED_NAME) => {
+            let text = format!("a controller's domain has at most {MOST_CREATED_NAME} letters");
+            fields.wrong("name", text);
+        }
+        Some(_) => return Some(Some(name.into())),
+    }
+    None
+}
+
 fn console_first(fields: &Fields<'_, '_>, before: &Description) -> Option<bool> {
     if fields.value("console").is_none() {
         return Some(false);
@@ -309,6 +355,11 @@ fn k42(fields: &Fields<'_, '_>) -> Option<Kind> {
         environment: environment?,
         bootargs: text_or(fields, "bootargs", "")?,
     })
+}
+
+fn controller(fields: &Fields<'_, '_>) -> Option<Kind> {
+    fields.only(&[&DOMAIN[..], &BARE].concat());
+    Some(Kind::Controller { bootargs: text_or(fields, "bootargs", "")? })
 }
 
 fn bare(fields: &Fields<'_, '_>) -> Option<Kind> {

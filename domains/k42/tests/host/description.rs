@@ -75,17 +75,17 @@ fn every_fault_has_its_words() {
         (
             "kind = \"linux\"",
             "kind = \"windows\"",
-            "test.toml:8: domain \"one\": kind: there is no kind \"windows\"; write \"linux\", \"k42\" or \"bare\"",
+            "test.toml:8: domain \"one\": kind: there is no kind \"windows\"; write \"linux\", \"k42\", \"controller\" or \"bare\"",
         ),
         (
             "weight = 64",
             "wieght = 64",
-            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, rights, console, program, arguments, environment, root, bootargs",
+            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, rights, started-by, console, program, arguments, environment, root, bootargs",
         ),
         (
             "vcpus = 2",
             "program = \"x\"",
-            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, rights, console, initrd, command-line",
+            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, rights, started-by, console, initrd, command-line",
         ),
         (
             "\"512M\"",
@@ -136,6 +136,11 @@ fn every_fault_has_its_words() {
             "weight = 64",
             "weight = 0",
             "test.toml:23: domain \"two\": weight: 0 would never run; write at least 1",
+        ),
+        (
+            "weight = 64",
+            "started-by = \"one\"",
+            "test.toml:23: domain \"two\": started-by: there is no domain \"one\" of kind \"controller\" above this one",
         ),
         (
             "weight = 64",
@@ -272,4 +277,36 @@ fn shipped_descriptions_are_good() {
             assert!(error.lines().all(missing), "{error}");
         }
     }
+}
+
+#[test]
+fn a_controller_gives_only_what_it_has() {
+    const CONTROLLED: &str = r#"
+[machine]
+model = "powernv9"
+
+[[domain]]
+name = "keeper"
+kind = "controller"
+kernel = "Cargo.toml"
+memory = "64M"
+rights = ["control", "events"]
+
+[[domain]]
+name = "kept"
+kind = "bare"
+kernel = "Cargo.toml"
+memory = "4M"
+rights = ["events"]
+started-by = "keeper"
+"#;
+    let description = parse(CONTROLLED).unwrap();
+    assert_eq!(description.domains[1].started_by.as_deref(), Some("keeper"));
+    let wrong = |from, to| parse(&CONTROLLED.replace(from, to)).unwrap_err();
+    let problem = wrong("rights = [\"control\", \"events\"]", "");
+    assert!(problem.contains("kind: a controller needs a right; write"), "{problem}");
+    let problem = wrong("rights = [\"events\"]", "rights = [\"lan\"]");
+    assert!(problem.contains("\"kept\": rights: its controller cannot give"), "{problem}");
+    let problem = wrong("\"kept\"", "\"kept-by-the-keeper\"");
+    assert!(problem.contains("name: a controller's domain has at most 16 letters"), "{problem}");
 }

@@ -13,7 +13,7 @@ use boot_archive::{DEFAULT_WEIGHT, Personality};
 use core::mem::{offset_of, size_of};
 use hv_abi::Rights;
 use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, VcpuGuestContext};
-use k42_lib::GuestAddr;
+use k42_lib::{GuestAddr, msr};
 use xen_sys::domctl::{self as op, CreateDomain, Domctl, GetDomainInfo, VcpuContext};
 use xen_sys::{errno, xen};
 
@@ -56,6 +56,7 @@ impl<M: Machine> Hypervisor<M> {
             _ if id == caller.current.domain => Err(errno::EINVAL),
             op::XEN_DOMCTL_DESTROYDOMAIN => self.destroy(caller.processor, id),
             op::XEN_DOMCTL_SETVCPUCONTEXT => self.set_vcpu_context(caller, id, own),
+            op::XEN_DOMCTL_GETVCPUCONTEXT => self.get_vcpu_context(caller, id, own),
             op::XEN_DOMCTL_MAX_MEM => {
                 let wanted: Argument<8> = self.argument(caller, NAME, own)?;
                 let frames = wanted.u64(0).saturating_mul(1024) / FRAME_SIZE;
@@ -139,9 +140,11 @@ impl<M: Machine> Hypervisor<M> {
             VcpuGuestContext::LITTLE_ENDIAN => true,
             _ => return Err(errno::EINVAL),
         };
-        let vcpus = self.vcpus_of(id);
+        // The slot stays locked: the domain, and so the vCPU, cannot become another's meanwhile.
+        let slot = self.domain(id);
+        let domain = slot.as_ref().filter(|domain| !domain.ending).ok_or(errno::ESRCH)?;
         let number = usize::try_from(number).map_err(|_| errno::EINVAL)?;
-        let vcpu = *vcpus.get(number).ok_or(errno::ENOENT)?;
+        let vcpu = *domain.vcpus.get(number).ok_or(errno::ENOENT)?;
         let stopped = |slot: &crate::vcpu::Vcpu| slot.status.lock().state == State::Stopped;
         if !self.vcpu(vcpu).is_some_and(stopped) {
             return Err(errno::EBUSY);
@@ -157,6 +160,35 @@ impl<M: Machine> Hypervisor<M> {
             },
         );
         Ok(())
+    }
+
+    /// Tells where a vCPU is that is on no processor.
+    fn get_vcpu_context(
+        &self,
+        caller: &Caller<'_>,
+        id: DomainId,
+        own: GuestAddr,
+    ) -> Result<(), i32> {
+        let call: Argument<{ size_of::<VcpuContext>() }> = self.argument(caller, NAME, own)?;
+        let number = call.u32(offset_of!(VcpuContext, vcpu));
+        let place = call.u64(offset_of!(VcpuContext, ctxt));
+        let frame = {
+            let slot = self.domain(id);
+            let vcpus = &slot.as_ref().ok_or(errno::ESRCH)?.vcpus;
+            let number = usize::try_from(number).map_err(|_| errno::EINVAL)?;
+            let vcpu = *vcpus.get(number).ok_or(errno::ENOENT)?;
+            let status = self.vcpu(vcpu).ok_or(errno::ENOENT)?.status.lock();
+            let registers = self.machine.registers(vcpu);
+            registers.filter(|_| status.state != State::Running).ok_or(errno::EBUSY)?
+        };
+        let [_, stack, _, argument, ..] = frame.gpr;
+        let order = if frame.msr & msr::LE != 0 { VcpuGuestContext::LITTLE_ENDIAN } else { 0 };
+        let mut record: Record<{ size_of::<VcpuGuestContext>() }> = Record::new();
+        record.put(offset_of!(VcpuGuestContext, entry), &frame.nip.to_le_bytes());
+        record.put(offset_of!(VcpuGuestContext, stack), &stack.to_le_bytes());
+        record.put(offset_of!(VcpuGuestContext, argument), &argument.to_le_bytes());
+        record.put(offset_of!(VcpuGuestContext, flags), &order.to_le_bytes());
+        self.tell(caller, GuestAddr::new(place), &record.0)
     }
 
     /// What `getdomaininfo` says of a domain.

@@ -35,6 +35,7 @@ impl<M: Machine> Hypervisor<M> {
                 _ => NO_SUCH_CALL,
             },
             XenCall::MemoryOp { command, argument } => self.memory_op(caller, command, argument),
+            XenCall::HvmOp { command, argument } => self.hvm_op(caller, command, argument),
             XenCall::Domctl { argument } => self.domctl(caller, argument),
             XenCall::Sysctl { argument } => self.sysctl(caller, argument),
             XenCall::GrantTableOp { command, list, count } => {
