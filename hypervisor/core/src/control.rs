@@ -9,7 +9,7 @@ use crate::console::NAME;
 use crate::domain::{Domain, DomainId, MAX_DOMAINS};
 use crate::frames::FRAME_SIZE;
 use crate::machine::Machine;
-use crate::vcpu::State;
+use crate::vcpu::{State, VcpuId};
 use crate::{Hypervisor, Processor};
 use arrayvec::{ArrayString, ArrayVec};
 use k42_wire::End;
@@ -100,6 +100,10 @@ impl<M: Machine> Hypervisor<M> {
             online: 0,
         };
         let mut blocked: u32 = 0;
+        let paused = |vcpu: &VcpuId| self.vcpu(*vcpu).is_some_and(|v| v.status.lock().pauses > 0);
+        if domain.vcpus.iter().any(paused) {
+            info.flags |= domctl::XEN_DOMINF_PAUSED;
+        }
         for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {
             let status = slot.status.lock();
             match status.state {

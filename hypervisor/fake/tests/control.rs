@@ -66,7 +66,15 @@ fn create(board: &mut Board, new: New, number: u16) -> Result<u16, i64> {
     }
 }
 
-/// Lets a vCPU of a domain start at 0x100.
+/// Lets a vCPU of a domain start at 0x100, at once.
+fn start(board: &mut Board, domain: u16, vcpu: u32) -> i64 {
+    match set_context(board, domain, vcpu) {
+        0 => domctl(board, op::XEN_DOMCTL_UNPAUSEDOMAIN, domain),
+        error => error,
+    }
+}
+
+/// Lets a vCPU of a domain start at 0x100 when the domain is unpaused.
 fn set_context(board: &mut Board, domain: u16, vcpu: u32) -> i64 {
     board.poke(1, OWN + offset_of!(VcpuContext, vcpu) as u64, &vcpu.to_le_bytes());
     board.poke(1, OWN + offset_of!(VcpuContext, ctxt) as u64, &BUFFER.to_le_bytes());
@@ -113,7 +121,7 @@ fn a_domain_comes_and_goes_and_nothing_is_left() {
     for _ in 0..200 {
         let number = create(&mut board, NEW, 0).unwrap();
         assert_eq!(number, 3, "the number is free again");
-        assert_eq!(set_context(&mut board, number, 0), 0);
+        assert_eq!(start(&mut board, number, 0), 0);
         assert_eq!(flags(&mut board, number).unwrap() & op::XEN_DOMINF_DYING, 0);
         assert_eq!(domctl(&mut board, op::XEN_DOMCTL_DESTROYDOMAIN, number), 0);
         assert_eq!(flags(&mut board, number), Err(errno(errno::ESRCH)));
@@ -128,7 +136,7 @@ fn what_is_told_is_what_is_made() {
     let new = New { name: "wide", vcpus: 3, arch: ARCH_PAPR, rights: Rights::INPUT, ..NEW };
     assert_eq!(create(&mut board, new, 9), Ok(9));
     assert_eq!(create(&mut board, new, 9), Err(errno(errno::EEXIST)));
-    assert_eq!(flags(&mut board, 9), Ok(0));
+    assert_eq!(flags(&mut board, 9), Ok(op::XEN_DOMINF_PAUSED));
     let field = |offset: usize| board.peek(1, OWN + offset as u64);
     assert_eq!(field(0) as u16, 9);
     assert_eq!(field(offset_of!(GetDomainInfo, max_vcpu_id)) as u32, 2);
@@ -137,11 +145,11 @@ fn what_is_told_is_what_is_made() {
     assert_eq!(Rights::from_bits(rights), Some(Rights::PAPR | Rights::INPUT));
     assert_eq!(field(offset_of!(GetDomainInfo, handle)).to_le_bytes(), *b"wide\0\0\0\0");
 
-    assert_eq!(set_context(&mut board, 9, 0), 0);
-    let start = board.hv.machine.state().started[&2];
-    assert_eq!((start.entry.value(), start.argument, start.partition.0), (0x100, 0x77, 9));
-    assert_eq!(set_context(&mut board, 9, 0), errno(errno::EBUSY), "it runs");
-    assert_eq!(set_context(&mut board, 9, 3), errno(errno::ENOENT));
+    assert_eq!(start(&mut board, 9, 0), 0);
+    let noted = board.hv.machine.state().started[&2];
+    assert_eq!((noted.entry.value(), noted.argument, noted.partition.0), (0x100, 0x77, 9));
+    assert_eq!(start(&mut board, 9, 0), errno(errno::EBUSY), "it runs");
+    assert_eq!(start(&mut board, 9, 3), errno(errno::ENOENT));
 
     let mut frame = Frame { nip: 0x4242, msr: k42_lib::msr::LE, ..Frame::default() };
     (frame.gpr[1], frame.gpr[3]) = (0x7000, 0x55);
@@ -246,7 +254,7 @@ fn an_end_is_kept_until_its_creator_has_seen_it() {
     let mut board = board();
     let free = board.hv.free_frames();
     let number = create(&mut board, NEW, 0).unwrap();
-    assert_eq!(set_context(&mut board, number, 0), 0);
+    assert_eq!(start(&mut board, number, 0), 0);
     switch(&mut board, 2);
     board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
     switch(&mut board, 0);
@@ -265,7 +273,7 @@ fn the_end_of_a_creator_is_not_that_of_its_domains() {
     let mut board = board();
     for _ in 0..2 {
         let number = create(&mut board, NEW, 0).unwrap();
-        assert_eq!(set_context(&mut board, number, 0), 0);
+        assert_eq!(start(&mut board, number, 0), 0);
     }
     switch(&mut board, 2);
     board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
@@ -372,4 +380,70 @@ fn parameters_are_told_to_their_domain() {
     assert_eq!(call(&mut board, 2, get, own, ours, 0), (0, 0x1234));
     assert_eq!(call(&mut board, 2, get, 1, ours, 0).0, errno(errno::EPERM));
     assert_eq!(call(&mut board, 2, set, own, ours, 1).0, errno(errno::EPERM));
+}
+
+#[test]
+fn a_paused_domain_waits() {
+    let mut board = board();
+    let number = create(&mut board, NEW, 0).unwrap();
+    assert_eq!(set_context(&mut board, number, 0), 0);
+    let runs = |board: &mut Board| {
+        (0..20).any(|_| {
+            board.hv.machine.state().now += 1 << 24;
+            board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+            board.processors[0].vcpu().is_some_and(|vcpu| vcpu.index() == 2)
+        })
+    };
+    assert!(!runs(&mut board), "it is made paused");
+    switch(&mut board, 0);
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_UNPAUSEDOMAIN, number), 0);
+    assert!(runs(&mut board));
+    switch(&mut board, 0);
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_PAUSEDOMAIN, number), 0);
+    assert_eq!(flags(&mut board, number).unwrap() & op::XEN_DOMINF_PAUSED, op::XEN_DOMINF_PAUSED);
+    assert!(!runs(&mut board));
+    switch(&mut board, 0);
+    for command in [op::XEN_DOMCTL_PAUSEDOMAIN, op::XEN_DOMCTL_UNPAUSEDOMAIN] {
+        assert_eq!(domctl(&mut board, command, 9), errno(errno::ESRCH));
+        assert_eq!(domctl(&mut board, command, 1), errno(errno::EINVAL), "nobody stops himself");
+    }
+    // A paused domain can be ended.
+    assert_eq!(domctl(&mut board, op::XEN_DOMCTL_DESTROYDOMAIN, number), 0);
+    assert_eq!(flags(&mut board, number), Err(errno(errno::ESRCH)));
+}
+
+#[test]
+fn a_controller_sets_shares_and_reservations() {
+    let mut board = board();
+    let number = create(&mut board, NEW, 0).unwrap();
+    let scheduler = |board: &mut Board, domain: u16, words: [u32; 5]| {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        board.poke(1, OWN, &bytes);
+        domctl(board, op::XEN_DOMCTL_SCHEDULER_OP, domain)
+    };
+    let (put, get) = (op::XEN_DOMCTL_SCHEDOP_PUTINFO, op::XEN_DOMCTL_SCHEDOP_GETINFO);
+    let (share, reserve) = (op::XEN_SCHEDULER_CREDIT2, op::XEN_SCHEDULER_RTDS);
+    assert_eq!(scheduler(&mut board, number, [share, put, 512 | 50 << 16, 0, 0]), 0);
+    assert_eq!(scheduler(&mut board, number, [share, get, 0, 0, 0]), 0);
+    assert_eq!(board.peek(1, OWN + 8) as u32, 512 | 50 << 16);
+    let wrong = scheduler(&mut board, number, [share, put, 0, 0, 0]);
+    assert_eq!(wrong, errno(errno::EINVAL), "a weight of 0 would never run");
+    let refused = scheduler(&mut board, number, [reserve, put, 10_000, 2_000, 0]);
+    assert_eq!(refused, errno(errno::EPERM), "it has no right to reserved time");
+    assert_eq!(scheduler(&mut board, number, [99, get, 0, 0, 0]), errno(errno::EOPNOTSUPP));
+    assert_eq!(scheduler(&mut board, 9, [share, get, 0, 0, 0]), errno(errno::ESRCH));
+
+    let controller = Guest {
+        rights: Rights::CONTROL | Rights::RESERVED,
+        ..Guest::new("controller", Personality::Xen)
+    };
+    let mut board = Board::new(64, 1, &[controller]);
+    board.dispatch(0);
+    let number = create(&mut board, New { rights: Rights::RESERVED, ..NEW }, 0).unwrap();
+    assert_eq!(scheduler(&mut board, number, [reserve, put, 10_000, 2_000, 0]), 0);
+    assert_eq!(scheduler(&mut board, number, [reserve, get, 0, 0, 0]), 0);
+    assert_eq!(board.peek(1, OWN + 8), 10_000 | 2_000 << 32);
+    let full = scheduler(&mut board, number, [reserve, put, 10_000, 9_500, 0]);
+    assert_eq!(full, errno(errno::EBUSY), "some of the processor is everybody's");
+    assert_eq!(scheduler(&mut board, number, [reserve, put, 0, 0, 0]), 0);
 }

@@ -8,6 +8,8 @@ use crate::create::Creation;
 use crate::domain::DomainId;
 use crate::frames::FRAME_SIZE;
 use crate::machine::{Machine, Partition, Start};
+use crate::schedule::Refused;
+use crate::schedule::account::Allowance;
 use crate::vcpu::State;
 use boot_archive::{DEFAULT_WEIGHT, Personality};
 use core::mem::{offset_of, size_of};
@@ -55,6 +57,9 @@ impl<M: Machine> Hypervisor<M> {
             // What follows would take the ground from under the caller.
             _ if id == caller.current.domain => Err(errno::EINVAL),
             op::XEN_DOMCTL_DESTROYDOMAIN => self.destroy(caller.processor, id),
+            op::XEN_DOMCTL_PAUSEDOMAIN => self.existing(id).map(|()| self.pause(id)),
+            op::XEN_DOMCTL_UNPAUSEDOMAIN => self.existing(id).map(|()| self.unpause(id)),
+            op::XEN_DOMCTL_SCHEDULER_OP => self.scheduler_op(caller, id, own),
             op::XEN_DOMCTL_SETVCPUCONTEXT => self.set_vcpu_context(caller, id, own),
             op::XEN_DOMCTL_GETVCPUCONTEXT => self.get_vcpu_context(caller, id, own),
             op::XEN_DOMCTL_MAX_MEM => {
@@ -119,7 +124,63 @@ impl<M: Machine> Hypervisor<M> {
             return Err(errno::EEXIST);
         }
         self.create(id, &new).map_err(|error| error.errno())?;
+        self.pause(id);
         Ok(id)
+    }
+
+    fn existing(&self, id: DomainId) -> Result<(), i32> {
+        self.domain(id).as_ref().map(|_| ()).ok_or(errno::ESRCH)
+    }
+
+    /// Tells or sets a domain's part of the processors: its share (Xen's credit2) or what is
+    /// reserved for each of its vCPUs (Xen's RTDS).
+    fn scheduler_op(&self, caller: &Caller<'_>, id: DomainId, own: GuestAddr) -> Result<(), i32> {
+        const PER_MICROSECOND: u64 = 512;
+        // sched_id u32, cmd u32; then weight u16, cap u16, or period, budget, flags u32 each
+        let call: Argument<20> = self.argument(caller, NAME, own)?;
+        let ticks = |microseconds: u32| u64::from(microseconds).saturating_mul(PER_MICROSECOND);
+        let mut share = self.share(id).ok_or(errno::ESRCH)?;
+        let mut record: Record<12> = Record::new();
+        let told = match (call.u32(0), call.u32(4)) {
+            (op::XEN_SCHEDULER_CREDIT2, op::XEN_DOMCTL_SCHEDOP_PUTINFO) => {
+                (share.weight, share.cap) = (call.u16(8).into(), call.u16(10).into());
+                false
+            }
+            (op::XEN_SCHEDULER_RTDS, op::XEN_DOMCTL_SCHEDOP_PUTINFO) => {
+                let (period, budget) = (ticks(call.u32(8)), ticks(call.u32(12)));
+                share.reserved = (budget > 0).then_some(Allowance { budget, period });
+                let rights = self.domain(id).as_ref().map_or(Rights::empty(), |d| d.rights);
+                if budget > 0 && !rights.contains(Rights::RESERVED) {
+                    return Err(errno::EPERM);
+                }
+                false
+            }
+            (op::XEN_SCHEDULER_CREDIT2, op::XEN_DOMCTL_SCHEDOP_GETINFO) => {
+                let [weight, cap] =
+                    [share.weight, share.cap].map(|n| u16::try_from(n).unwrap_or(u16::MAX));
+                record.put(0, &weight.to_le_bytes());
+                record.put(2, &cap.to_le_bytes());
+                true
+            }
+            (op::XEN_SCHEDULER_RTDS, op::XEN_DOMCTL_SCHEDOP_GETINFO) => {
+                let Allowance { budget, period } =
+                    share.reserved.unwrap_or(Allowance { budget: 0, period: 0 });
+                for (at, ticks) in [(0, period), (4, budget)] {
+                    let microseconds = u32::try_from(ticks / PER_MICROSECOND).unwrap_or(u32::MAX);
+                    record.put(at, &microseconds.to_le_bytes());
+                }
+                true
+            }
+            _ => return Err(errno::EOPNOTSUPP),
+        };
+        if told {
+            return self.tell(caller, own.offset(8), &record.0);
+        }
+        self.set_share(id, share).map_err(|refused| match refused {
+            Refused::Domain => errno::ESRCH,
+            Refused::Invalid => errno::EINVAL,
+            Refused::Full => errno::EBUSY,
+        })
     }
 
     /// Gives a vCPU that has not run its first registers, and lets it run when its domain is

@@ -85,6 +85,9 @@ impl<M: Machine> Hypervisor<M> {
         for vcpu in self.vcpus_of(id) {
             let Some(slot) = self.vcpu(vcpu) else { continue };
             let mut status = slot.status.lock();
+            if status.domain != id {
+                continue; // it has become another's meanwhile
+            }
             change(&mut status);
             match status.state {
                 State::Ready => self.make_ready(vcpu, status),
