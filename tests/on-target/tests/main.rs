@@ -3,6 +3,7 @@
 //! A test is a name and a function; `?` in it fails the test with the last lines of each console.
 #![forbid(unsafe_code)]
 
+mod control;
 mod demo;
 mod diagnostics;
 mod figures;
@@ -34,6 +35,7 @@ fn main() {
         diagnostics::tests(),
         memory::tests(),
         programs::tests(),
+        control::tests(),
         figures::tests(),
         demo::tests(),
         nested::tests(),

@@ -10,6 +10,9 @@ pub fn tests() -> Vec<Trial> {
         test("stress::a_million_random_hypercalls", a_million_random_hypercalls),
         test("stress::four_linux_on_two_processors", four_linux_on_two_processors),
         test("stress::sixty_domains", sixty_domains),
+        test("stress::a_thousand_domains_come_and_go", || {
+            crate::control::come_and_go(Model::Powernv9, 170)
+        }),
     ];
     tests.into_iter().map(|test| test.with_ignored_flag(true)).collect()
 }
