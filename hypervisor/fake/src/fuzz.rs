@@ -9,8 +9,11 @@ use k42_lib::radix::Access;
 use k42_lib::{GuestAddr, vector};
 use k42_wire::{Decoder, Event};
 
-/// All targets by their names, which are also those of their folders in `tests/fuzz/corpus`.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+/// A target and its name, which is also that of its folder in `tests/fuzz/corpus`.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 5] = [
     ("registers", registers),
     ("archive", archive),
     ("frames", frames),
