@@ -13,7 +13,7 @@ CROSS    := powerpc64le-linux-gnu-
 # Where rustup puts its programs, for a shell that has not been told yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help setup tools inputs images build run test bench stress mutate lint clean distclean
+.PHONY: help setup tools inputs images build run test bench stress mutate fuzz lint clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -71,6 +71,25 @@ stress: build ## run the long tests on the emulated machine, those that are mark
 
 mutate: ## break the hypervisor in one place after another: a test must notice (ONLY=words: these)
 	@cargo run --quiet --package k42-mutations -- $(ONLY)
+
+# Any stable compiler instruments for libFuzzer with these; cargo-fuzz, with its nightly compiler, is
+# served by the same folder.
+FUZZ_TARGETS := $(patsubst tests/fuzz/corpus/%,%,$(wildcard tests/fuzz/corpus/*))
+FUZZ_FLAGS   := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing
+FUZZ_TARGET  := x86_64-unknown-linux-gnu
+SECONDS      := 60
+
+fuzz: ## run every fuzz target for a minute (SECONDS=n: so long), from the corpus that is kept
+	@RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --quiet --release --target $(FUZZ_TARGET) \
+	    --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	    echo "fuzz: $$target"; mkdir -p target/fuzz/found/$$target; \
+	    target/fuzz/$(FUZZ_TARGET)/release/$$target -max_total_time=$(SECONDS) -max_len=2048 -verbosity=0 \
+	        -print_final_stats=1 -artifact_prefix=target/fuzz/found/ target/fuzz/found/$$target \
+	        tests/fuzz/corpus/$$target || exit 1; \
+	done
 
 lint: tools ## check the format, and clippy's advice for host and target
 	@boot/setup/lint

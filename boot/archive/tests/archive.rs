@@ -194,3 +194,40 @@ fn errors_name_what_is_wrong() {
     other[at + 8] = b'2';
     assert_eq!(read_all(&other), Err(ArchiveError::OtherVersion));
 }
+
+/// A device tree of these words of structure; its strings are "p".
+fn tree(structure: &[u32]) -> Vec<u8> {
+    let size = structure.len() as u32 * 4;
+    let total = 56 + size + 4;
+    let header = [0xd00d_feed, total, 56, 56 + size, 40, 17, 16, 0, 2, size, 0, 0, 0, 0];
+    let words = header.iter().chain(structure).flat_map(|word| word.to_be_bytes());
+    words.chain(*b"p\0\0\0").collect()
+}
+
+#[test]
+fn the_index_is_a_sound_tree_or_none() {
+    const BEGIN: u32 = 1;
+    const END_NODE: u32 = 2;
+    const PROPERTY: u32 = 3;
+    const END: u32 = 9;
+    const NAME: u32 = u32::from_be_bytes(*b"n\0\0\0");
+    let fault = |structure: &[u32]| match read_all(&tree(structure)) {
+        Err(ArchiveError::Index(fault)) => Some(fault),
+        _ => None,
+    };
+    assert_eq!(fault(&[BEGIN, 0, PROPERTY, 4, 0, 7, END_NODE, END]), None);
+    assert_eq!(
+        fault(&[BEGIN, 0, PROPERTY, 400, 0, 7, END_NODE, END]),
+        Some(IndexFault::BadProperty)
+    );
+    assert_eq!(fault(&[BEGIN, 0, PROPERTY, 4, 9, 7, END_NODE, END]), Some(IndexFault::BadName));
+    assert_eq!(fault(&[BEGIN, NAME, END_NODE, END]), Some(IndexFault::BadName));
+    assert_eq!(fault(&[BEGIN, 0, BEGIN, 0, END_NODE, END_NODE, END]), Some(IndexFault::BadName));
+    let deep = [BEGIN, 0, BEGIN, NAME, BEGIN, NAME];
+    let close = [END_NODE, END_NODE, END_NODE, END];
+    assert_eq!(fault(&[&deep[..], &close].concat()), None);
+    let deeper = [&deep[..], &[BEGIN, NAME, END_NODE], &close].concat();
+    assert_eq!(fault(&deeper), Some(IndexFault::TooDeep));
+    let late = [BEGIN, 0, BEGIN, NAME, END_NODE, PROPERTY, 4, 0, 7, END_NODE, END];
+    assert_eq!(fault(&late), Some(IndexFault::BadNesting));
+}

@@ -168,6 +168,8 @@ fn act(
         Action::Previous => screen.turn(machine.consoles(), false),
         Action::Select(console) => screen.show(machine.consoles(), console),
         Action::List => screen.list(machine.consoles()),
+        Action::Dump if machine.dump(current) => Ok(()),
+        Action::Dump => screen.say("no domain runs here to be reported on"),
         Action::Help => screen.help(),
         Action::Quit => Ok(()),
     }

@@ -12,11 +12,15 @@ use k42_wire::event::ALL_ENDED;
 use k42_wire::{Channel, End, Event};
 
 use crate::line::Heard;
+use crate::symbols::Symbols;
 
 /// How much a console remembers, in bytes.
 const MEMORY: usize = 16 << 10;
 /// The longest line of the hypervisor's that is read as an event.
 const MAX_LINE: usize = 4 << 10;
+
+/// No line of a report that has an address is this long.
+const REPORT_LINE: usize = 64;
 
 /// How a domain came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +111,9 @@ pub struct Console {
     pub state: State,
     log: Option<File>,
     recent: VecDeque<u8>,
+    symbols: Symbols,
+    /// The beginning of its line so far, which may become one of a report.
+    line: Vec<u8>,
 }
 
 /// All consoles of a machine.
@@ -125,7 +132,25 @@ impl Console {
             File::create(&path).with_context(|| path.display().to_string())
         };
         let log = logs.map(open).transpose()?;
-        Ok(Console { name: name.into(), state, log, recent: VecDeque::new() })
+        let (name, symbols, line) = (name.into(), Symbols::default(), Vec::new());
+        Ok(Console { name, state, log, recent: VecDeque::new(), symbols, line })
+    }
+
+    /// The same text, with names beside the addresses of reports.
+    fn named(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut named = Vec::with_capacity(text.len());
+        for byte in text {
+            if *byte == b'\n' {
+                if let Some(name) = self.symbols.beside(&self.line) {
+                    named.extend(format!(" {name}").bytes());
+                }
+                self.line.clear();
+            } else if self.line.len() < REPORT_LINE {
+                self.line.push(*byte);
+            }
+            named.push(*byte);
+        }
+        named
     }
 
     fn take(&mut self, text: &[u8]) {
@@ -162,6 +187,13 @@ impl Consoles {
         }
         let firmware = Console::new("firmware", State::Running, logs)?;
         Ok(Consoles { list, firmware, line: Vec::new() })
+    }
+
+    /// What the addresses in a console's reports are called.
+    pub fn set_symbols(&mut self, number: usize, symbols: Symbols) {
+        if let Some(console) = self.list.get_mut(number) {
+            console.symbols = symbols;
+        }
     }
 
     /// How many there are, the hypervisor's included.
@@ -214,8 +246,9 @@ impl Consoles {
                 let number = usize::from(channel.number());
                 let mut happenings = Vec::new();
                 if let Some(console) = self.list.get_mut(number) {
+                    let text = console.named(&text);
                     console.take(&text);
-                    happenings.push(Happening::Text(number, text.clone()));
+                    happenings.push(Happening::Text(number, text));
                 }
                 if channel == Channel::HYPERVISOR {
                     self.hypervisor(&text, &mut happenings);

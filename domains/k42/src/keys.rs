@@ -4,11 +4,12 @@
 pub const PREFIX: u8 = 0x1d;
 
 /// The commands, for a person: the key after Ctrl-] and what it does.
-pub const HELP: [(&str, &str); 7] = [
+pub const HELP: [(&str, &str); 8] = [
     ("n", "next console"),
     ("p", "previous console"),
     ("0..9", "console of that number; 0 is the hypervisor's"),
     ("l", "list of consoles"),
+    ("d", "dump: registers and callers of the console's domain, which goes on"),
     ("q", "quit: stops the whole machine"),
     ("Ctrl-]", "sends Ctrl-] itself"),
     ("?", "this help"),
@@ -27,6 +28,8 @@ pub enum Action {
     Select(usize),
     /// List the consoles.
     List,
+    /// Ask for a report on the domain of the console that is shown.
+    Dump,
     /// Stop the machine.
     Quit,
     /// Explain the keys.
@@ -58,6 +61,7 @@ impl Keys {
                 b'p' => Action::Previous,
                 b'0'..=b'9' => Action::Select(usize::from(key - b'0')),
                 b'l' => Action::List,
+                b'd' => Action::Dump,
                 b'q' => Action::Quit,
                 &PREFIX => Action::Send(vec![PREFIX]),
                 _ => Action::Help,
@@ -85,7 +89,7 @@ mod tests {
         );
         assert_eq!(keys.press(b"3"), [Action::Select(3)]);
         assert_eq!(keys.press(b"\x1dp\x1dl"), [Action::Previous, Action::List]);
-        assert_eq!(keys.press(b"\x1dz\x1dq"), [Action::Help, Action::Quit]);
+        assert_eq!(keys.press(b"\x1dz\x1dd\x1dq"), [Action::Help, Action::Dump, Action::Quit]);
         assert_eq!(keys.press(b"n"), [Action::Send(b"n".to_vec())]);
     }
 }

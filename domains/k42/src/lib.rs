@@ -2,7 +2,7 @@
 //!
 //! [`description`] checks the TOML files under `domains/`, [`compile`] makes a boot archive of one
 //! by way of `domains/builder`, [`machine`] runs it in QEMU and takes the serial line apart into
-//! [`consoles`], with [`input`] going the other way. On top are the commands: [`boot`] with its
+//! [`consoles`], with [`input`] going the other way; [`symbols`] name the addresses of reports. On top are the commands: [`boot`] with its
 //! [`screen`] and [`run`]. The tests on target drive [`machine`] without a screen.
 #![forbid(unsafe_code)]
 
@@ -20,3 +20,4 @@ pub mod program;
 pub mod qemu;
 pub mod run;
 pub mod screen;
+pub mod symbols;

@@ -9,14 +9,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use k42_wire::Channel;
 
 use crate::compile::compile;
 use crate::consoles::{Consoles, Happening, State};
-use crate::description::Description;
+use crate::description::{Description, Kind};
 use crate::files;
 use crate::input::{END_OF_INPUT, Input};
-use crate::line::{Heard, listen};
+use crate::line::{Heard, frames, listen};
 use crate::qemu::{self, Qemu, Settings};
+use crate::symbols::Symbols;
 
 /// How many pieces may wait between the threads; a full queue makes the machine wait.
 const QUEUE: usize = 64;
@@ -101,7 +103,13 @@ impl Machine {
         let folder = folder(description, options)?;
         let command = prepare(description, boot_archive::Console::Framed, options, &folder)?;
         let names: Vec<String> = description.domains.iter().map(|d| d.name.clone()).collect();
-        let consoles = Consoles::new(&names, Some(&folder))?;
+        let mut consoles = Consoles::new(&names, Some(&folder))?;
+        for (number, domain) in (1..).zip(&description.domains) {
+            let library = matches!(domain.kind, Kind::K42 { .. })
+                .then(|| files::top().join(files::LINUX_COMPAT));
+            let files = library.into_iter().chain([domain.kernel.clone()]).collect();
+            consoles.set_symbols(number, Symbols::of(files));
+        }
         let log = File::create(folder.join("qemu.log"))?;
         let (qemu, output, input) = Qemu::start(command, log)?;
         Ok(Machine { _qemu: Some(qemu), ..Machine::attach(consoles, output, input) })
@@ -171,6 +179,19 @@ impl Machine {
             self.input.push(channel, bytes);
             self.flush();
         }
+    }
+
+    /// Asks the hypervisor for a report on a console's domain, which goes on; false when none runs.
+    pub fn dump(&mut self, console: usize) -> bool {
+        let runs = |number| self.consoles.get(number).is_some_and(|c| c.state == State::Running);
+        let domain = self
+            .consoles
+            .channel(console)
+            .filter(|channel| *channel != Channel::HYPERVISOR && runs(console));
+        let Some(domain) = domain else { return false };
+        // A line that is gone is told as `Closed`.
+        let _ = self.to_line.send(frames(Channel::HYPERVISOR, &[domain.number()]));
+        true
     }
 
     /// Tells a console's domain that its input is at an end.

@@ -131,6 +131,7 @@ impl<M: Machine> Hypervisor<M> {
             handle: 0,
             little_endian_interrupts: new.little_endian,
             shutdown_code: None,
+            watchdog: None,
             refusal_reported: false,
             parameters: [0; PARAMETERS.len()],
             ending: false,

@@ -69,6 +69,8 @@ pub struct Domain {
     pub little_endian_interrupts: bool,
     /// The code it latched for its shutdown (SCHEDOP_shutdown_code).
     pub shutdown_code: Option<u32>,
+    /// When its watchdog ends it, in timebase ticks.
+    pub watchdog: Option<u64>,
     /// A refused hypercall has been reported.
     pub refusal_reported: bool,
     /// It has ended, and goes away when the last of its vCPUs has left its processor.

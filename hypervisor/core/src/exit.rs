@@ -87,7 +87,7 @@ impl<M: Machine> Hypervisor<M> {
         processor.reschedule = true;
     }
 
-    /// Looks after the serial line; one processor does it for all.
+    /// Looks after the serial line and the watchdogs; one processor does it for all.
     pub(crate) fn poll_console(&self, processor: &mut Processor) {
         if processor.id != ProcessorId(0) {
             return;
@@ -103,6 +103,7 @@ impl<M: Machine> Hypervisor<M> {
         if overrun {
             self.note(format_args!("console input is lost: more was sent than its domain takes"));
         }
+        self.check_watchdogs(processor);
         // The line holds a few bytes at a time: where some were, more are to come soon.
         processor.listening = !woken.is_empty();
         for channel in woken {

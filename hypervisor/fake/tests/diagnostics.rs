@@ -147,6 +147,57 @@ fn all_vcpus_of_a_domain_are_reported_on() {
     assert_eq!(board.hv.free_frames(), board.free_at_start - 67, "the domain is gone");
 }
 
+const SCHED_OP: u64 = hv_abi::XEN_MARK | 29;
+const SECOND: u64 = 512_000_000;
+
+/// SCHEDOP_watchdog of the first domain, which is on the processor.
+fn watchdog(board: &mut Board, id: u32, seconds: u32) -> i64 {
+    board.poke(1, 0x2000, [id, seconds].map(u32::to_le_bytes).as_flattened());
+    board.hypercall(0, &[SCHED_OP, 6, 0x2000])
+}
+
+#[test]
+fn a_watchdog_spares_who_calls_it() {
+    let mut board = Board::new(64, 1, &[Guest::new("one", Personality::Xen)]);
+    board.dispatch(0);
+    assert_eq!(watchdog(&mut board, 0, 0), -22);
+    assert_eq!(watchdog(&mut board, 1, 2), -22, "there is none yet");
+    assert_eq!(watchdog(&mut board, 0, 2), 1);
+    assert_eq!(watchdog(&mut board, 0, 2), -28, "a domain has one");
+    assert_eq!(watchdog(&mut board, 2, 2), -22);
+    for _ in 0..5 {
+        board.hv.machine.state().now += 2 * SECOND - 1;
+        board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+        assert_eq!(watchdog(&mut board, 1, 2), 0);
+    }
+    assert_eq!(watchdog(&mut board, 1, 0), 0, "stopped");
+    board.hv.machine.state().now += 100 * SECOND;
+    board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+    assert!(!board.said(0).contains("crashed"), "{}", board.said(0));
+}
+
+#[test]
+fn a_watchdog_ends_who_does_not() {
+    for sleeps in [false, true] {
+        let mut board = board();
+        assert_eq!(watchdog(&mut board, 0, 2), 1);
+        if sleeps {
+            board.hypercall(0, &[SCHED_OP, 1]);
+        }
+        board.hv.machine.state().now += 2 * SECOND;
+        board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut frame(0));
+        let end = "domain 1 (one): crashed: its watchdog has not been called in time\n";
+        assert!(board.said(0).contains(end), "{}", board.said(0));
+        let state = if sleeps { "Blocked(" } else { "crashed: its watchdog" };
+        let report = board.said(1);
+        assert!(report.starts_with(&format!("vcpu 0: {state}")), "{report}");
+        assert!(report.contains("vcpu 0: r28"), "{report}");
+        assert_eq!(board.hv.free_frames(), board.free_at_start - 67);
+        board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+        assert_eq!(board.said(0).matches("crashed").count(), 1);
+    }
+}
+
 #[test]
 fn what_a_kernel_says_at_its_end_stays_in_its_line() {
     let guests = [Guest::new("one", Personality::Papr), Guest::new("two", Personality::Xen)];

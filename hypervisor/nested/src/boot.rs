@@ -5,6 +5,7 @@ use crate::hcall::{self, POWER_OFF, START_CPU};
 use crate::machine::{self, CPUS};
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
 use fdt::Fdt;
 use hv_core::ProcessorId;
 use hv_power::tree::Range;
@@ -133,7 +134,9 @@ pub(crate) fn power_off() -> ! {
 
 /// The hypervisor cannot go on: says why, unframed, and turns the machine off.
 pub(crate) fn fail(why: fmt::Arguments<'_>) -> ! {
-    let _ = writeln!(Console, "\nhypervisor: stopped: {why}");
+    let processor = machine::this_processor();
+    let vcpu = CPUS[processor].resident.load(Ordering::Relaxed) as i32;
+    let _ = writeln!(Console, "\nhypervisor: stopped: {why}; processor {processor}, vCPU {vcpu}");
     power_off()
 }
 

@@ -48,6 +48,8 @@ pub const SPRG0: u32 = 272;
 pub const HDSISR: u32 = 306;
 /// Hypervisor data address.
 pub const HDAR: u32 = 307;
+/// The hypervisor's own: the context of the vCPU on this processor, on bare metal.
+pub const HSPRG0: u32 = 304;
 /// Hypervisor decrementer.
 pub const HDEC: u32 = 310;
 /// Where a hypervisor interrupt came.

@@ -1,6 +1,6 @@
 //! Bringing the machine up: firmware, storage, vectors, domains, then the processors.
 
-use crate::context::{Context, Cpu, HYPERVISOR};
+use crate::context::{self, Context, Cpu, HYPERVISOR};
 use crate::machine;
 use crate::opal;
 use core::cell::UnsafeCell;
@@ -128,7 +128,12 @@ impl Write for Firmware {
 
 /// The hypervisor cannot go on: says why, unframed, and turns the machine off.
 pub(crate) fn fail(why: fmt::Arguments<'_>) -> ! {
-    let _ = writeln!(Firmware, "\nhypervisor: stopped: {why}");
+    let (processor, domain) = (spr::read::<{ spr::PIR }>(), spr::read::<{ spr::LPIDR }>());
+    let vcpu = context::last_vcpu();
+    let _ = writeln!(
+        Firmware,
+        "\nhypervisor: stopped: {why}; processor {processor:#x}, vCPU {vcpu:?} of domain {domain}"
+    );
     opal::power_off()
 }
 

@@ -145,6 +145,14 @@ pub(crate) fn install(vcpu: VcpuId, start: &Start) {
     SLOTS.install(vcpu, start);
 }
 
+/// The vCPU that this processor has or had last, for messages: its place in the table.
+pub(crate) fn last_vcpu() -> Option<usize> {
+    let first = &raw const REGISTERS as u64;
+    let offset = spr::read::<{ spr::HSPRG0 }>().checked_sub(first)?;
+    let place = offset as usize / size_of::<Registers<Context>>();
+    Some(place).filter(|place| *place < MAX_VCPUS)
+}
+
 /// The registers of a vCPU that does not run.
 pub(crate) fn registers(vcpu: VcpuId) -> Option<Frame> {
     SLOTS.look(vcpu, |context| context.frame)

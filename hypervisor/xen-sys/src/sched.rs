@@ -13,6 +13,8 @@ numbers! {
     SCHEDOP_POLL: u32 = 3, "SCHEDOP_poll";
     /// Keep a reason, by [`Shutdown`], to be reported when the domain ends whatever it then says.
     SCHEDOP_SHUTDOWN_CODE: u32 = 5, "SCHEDOP_shutdown_code";
+    /// Set up, call or stop the domain's watchdog, by [`Watchdog`].
+    SCHEDOP_WATCHDOG: u32 = 6, "SCHEDOP_watchdog";
 
     /// The domain has ended in good order.
     SHUTDOWN_POWEROFF: u32 = 0, "SHUTDOWN_poweroff";
@@ -31,6 +33,14 @@ structures! {
     "struct sched_shutdown" Shutdown {
         /// One of `SHUTDOWN_*`.
         reason: u32,
+    }
+
+    /// Argument of `SCHEDOP_watchdog`.
+    "struct sched_watchdog" Watchdog {
+        /// Which; 0 sets one up, and the call returns its number.
+        id: u32,
+        /// Seconds in which it is to be called again; 0 stops it.
+        timeout: u32,
     }
 
     /// Argument of `SCHEDOP_poll`.

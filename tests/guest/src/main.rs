@@ -35,6 +35,7 @@ const TESTS: &[(&str, Test)] = &[
     ("hello", talk::hello),
     ("count", talk::count),
     ("spin", talk::spin),
+    ("watchdog", talk::watchdog),
     ("jump", isolation::jump),
     ("read", isolation::read),
     ("write", isolation::write),

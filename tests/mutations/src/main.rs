@@ -1,6 +1,6 @@
 //! `make mutate`: breaks a copy of the tree in one listed place after another, runs the host's tests
-//! of the hypervisor on it, and fails when they pass. `make mutate ONLY=words` takes the mutations
-//! whose file or description has these words.
+//! of the hypervisor on it, and fails when they pass. `make mutate ONLY="words"` takes the mutations
+//! whose file or description has one of the words.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, bail, ensure};
@@ -16,8 +16,9 @@ const PACKAGES: [&str; 6] = ["hv-fake", "hv-core", "hv-abi", "k42-lib", "boot-ar
 const HANG: Duration = Duration::from_secs(120);
 
 fn main() -> anyhow::Result<()> {
-    let only = std::env::args().nth(1).unwrap_or_default();
-    let wanted = |m: &Mutation| m.file.contains(&only) || m.breaks.contains(&only);
+    let only: Vec<String> = std::env::args().skip(1).collect();
+    let named = |m: &Mutation, word: &String| m.file.contains(word) || m.breaks.contains(word);
+    let wanted = |m: &Mutation| only.is_empty() || only.iter().any(|word| named(m, word));
     let mutations: Vec<Mutation> = list()?.into_iter().filter(wanted).collect();
     ensure!(!mutations.is_empty(), "no mutation has {only:?} in its file or description");
     let tree = copy_tree()?;

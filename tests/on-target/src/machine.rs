@@ -175,6 +175,15 @@ impl Console<'_> {
         self.send(&format!("{text}\n"));
     }
 
+    /// Asks for a report on the domain, as a person does by a key.
+    ///
+    /// # Errors
+    /// When no domain runs there.
+    pub fn dump(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.machine.inner.dump(self.number), "{} does not run", self.name());
+        Ok(())
+    }
+
     /// Tells the domain's program that its input is at an end.
     pub fn end_input(&mut self) {
         self.machine.inner.end_input(self.number);

@@ -95,14 +95,17 @@ fn at_a_terminal_consoles_are_switched() {
             ("console 2: two", "abx\x7fc\r"),
             ("\r\nabc\r\n", "\x1dn"),
             ("console 1: one", "\x1dl"),
-            ("two  ", "\x1d?"),
-            ("quit", "\x1d2"),
+            ("two  ", "\x1dd"),
+            ("vcpu 0: at c000000000000002 start+0x2\r\n", "\x1d?"),
+            ("quit", "\x1d0\x1dd"),
+            ("no domain runs here", "\x1d2"),
             // What it said is shown again.
             ("abc\r\n", "\x1dq"),
         ],
     );
     assert!(screen.contains("two: 2 domains, each with its own console"), "{screen}");
     assert!(screen.contains("[k42] quit: the machine is stopped"), "{screen}");
+    assert!(tree.log("two", "one").ends_with("vcpu 0: at c000000000000002 start+0x2\n"));
     assert!(screen.contains("status 0"), "{screen}");
     // The terminal is as it was.
     assert!(screen.contains(" icanon") && screen.contains(" echo "), "{screen}");

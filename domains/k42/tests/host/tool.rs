@@ -22,7 +22,7 @@ impl Tree {
         let kernel = elf::file(top, &[elf::Part(top, 0, 0x1000, b"kernel", 7)]);
         let library = elf::file(0x1000, &[elf::Part(0x1000, 0, 0x1000, b"library", 5)]);
         tree.write("target/images/hypervisor", b"hypervisor");
-        tree.write("target/images/guest-kernel", &kernel);
+        tree.write("target/images/guest-kernel", &with_symbol(kernel, b"start", top, 0x40));
         tree.write("target/images/linux-compat", &library);
         tree.write("target/inputs/root.cpio", &root(&["cat", "echo", "crash", "stop"]));
         tree
@@ -57,6 +57,25 @@ fn stand_in() -> PathBuf {
     let place = test.parent().unwrap().parent().unwrap().join("examples/stand-in");
     assert!(place.exists(), "no {}: `cargo test --test` builds no examples", place.display());
     place
+}
+
+/// The file with a symbol table of one function.
+fn with_symbol(mut file: Vec<u8>, name: &[u8], start: u64, size: u64) -> Vec<u8> {
+    let words =
+        |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    let symbols = file.len() as u64;
+    file.extend(words(&[0, 0, 0]));
+    file.extend(words(&[1 | 2 << 32 | 1 << 48, start, size])); // a function in section 1
+    let names = file.len() as u64;
+    file.extend([&[0], name, &[0]].concat());
+    let sections = file.len() as u64;
+    file.extend(words(&[0; 8]));
+    // Name and kind, flags, address, place, length, link and information, alignment, entries.
+    file.extend(words(&[2 << 32, 0, 0, symbols, 48, 2 | 1 << 32, 8, 24]));
+    file.extend(words(&[3 << 32, 0, 0, names, name.len() as u64 + 2, 0, 1, 0]));
+    file[40..48].copy_from_slice(&sections.to_le_bytes());
+    file[60..62].copy_from_slice(&3u16.to_le_bytes());
+    file
 }
 
 fn root(programs: &[&str]) -> Vec<u8> {

@@ -13,6 +13,7 @@ mod memory;
 mod papr;
 mod rtas;
 mod system;
+mod watchdog;
 mod xen;
 pub mod xics;
 

@@ -60,6 +60,9 @@ impl<M: Machine> Hypervisor<M> {
                 }
                 Ok(sched::SCHEDOP_SHUTDOWN) => self.shutdown(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN_CODE) => self.latch_code(caller, argument),
+                Ok(sched::SCHEDOP_WATCHDOG) => {
+                    self.watchdog(caller, argument).unwrap_or_else(|error| -i64::from(error))
+                }
                 _ => NO_SUCH_CALL,
             },
         }

@@ -1,0 +1,4 @@
+//! libFuzzer on the target `registers`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hv_fake::fuzz::registers(data));
