@@ -5,6 +5,7 @@
 
 mod demo;
 mod diagnostics;
+mod events;
 mod figures;
 mod isolation;
 mod k42;
@@ -30,6 +31,7 @@ fn main() {
     let tests = [
         linux::tests(),
         k42::tests(),
+        events::tests(),
         isolation::tests(),
         diagnostics::tests(),
         memory::tests(),
