@@ -9,7 +9,7 @@ use crate::machine::{CPUS, Nested, this_processor};
 use crate::{boot::fail, hcall, special};
 use core::sync::atomic::Ordering;
 use hv_core::vcpu::MAX_VCPUS;
-use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId, Start, VcpuId};
+use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, Start, VcpuId};
 use hv_power::slot::{Registers, Slots};
 use hv_power::spr::{self, deadline, set_deadline};
 use hv_power::vectors::Vectors;
@@ -58,6 +58,9 @@ impl Context {
 
 /// What the LPCR holds while guests run, as far as the hypervisor below us lets us choose.
 const GUEST_LPCR: u64 = lpcr::HR | lpcr::UPRT | lpcr::GTSE | lpcr::HVICE | lpcr::HDICE;
+
+/// What an entry may take: 10 microseconds. A guest whose time is up that soon is not entered.
+const ENTRY_TICKS: u64 = Nested::TICKS_PER_SECOND / 100_000;
 
 static REGISTERS: [Registers<Context>; MAX_VCPUS] =
     [const { Registers::new(Context::ZERO) }; MAX_VCPUS];
@@ -154,20 +157,24 @@ pub(crate) fn run(me: ProcessorId) -> ! {
 
 /// Runs the resident vCPU to its next exit, and has the policy decide.
 fn step(processor: &mut Processor) -> Next {
-    let expiry = CPUS[this_processor()].expiry();
+    let cpu = &CPUS[this_processor()];
+    let expiry = cpu.expiry();
     let (status, mut frame) = with_resident(|context| {
         let Context { state, registers, .. } = context;
+        // The hypervisor below us would never stop a guest that is entered after its time.
+        if expiry <= spr::read::<{ spr::TIMEBASE }>() + ENTRY_TICKS {
+            return (vector::HYPERVISOR_DECREMENTER.into(), registers.frame());
+        }
         state.hdec_expiry = expiry;
         state.hfscr = spr::GUEST_FACILITIES;
-        CPUS[this_processor()].pass(Some(state.lpid));
+        cpu.pass(Some(state.lpid));
         let status = hcall::enter(state, registers);
-        CPUS[this_processor()].pass(None);
+        cpu.pass(None);
         (status, registers.frame())
     });
     let Ok(stopped) = u16::try_from(status) else {
         fail(format_args!("the hypervisor below does not run the guest: status {status}"))
     };
-    let cpu = &CPUS[this_processor()];
     let stopped = match stopped {
         // Early: to see whether the guest has enabled interrupts (`Machine::request_window`).
         vector::HYPERVISOR_DECREMENTER if !cpu.alarm_is_due() => vector::HYPERVISOR_DOORBELL,

@@ -8,15 +8,21 @@ use crate::test;
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = hostile(Model::Powernv9, "isolation");
-    tests.extend([
-        test("isolation::linux_counts_while_k42_spins", linux_counts_while_k42_spins),
-        test("isolation::k42_counts_while_linux_spins", k42_counts_while_linux_spins),
-        test("isolation::linux_panic", linux_panic),
-    ]);
+    tests.extend(stuck(Model::Powernv9, "isolation"));
     tests
 }
 
-/// What a hostile guest does by itself, on any machine; `group` begins the tests' names.
+/// Guests that are stuck beside others that work; `group` begins the tests' names.
+pub fn stuck(model: Model, group: &str) -> Vec<Trial> {
+    let name = |what: &str| format!("{group}::{what}");
+    vec![
+        test(name("linux_counts_while_k42_spins"), move || linux_counts_while_k42_spins(model)),
+        test(name("k42_counts_while_linux_spins"), move || k42_counts_while_linux_spins(model)),
+        test(name("linux_panic"), move || linux_panic(model)),
+    ]
+}
+
+/// What a hostile guest does by itself; `group` begins the tests' names.
 pub fn hostile(model: Model, group: &str) -> Vec<Trial> {
     let culprit = |name: &str, said: &'static str| {
         let bootargs = format!("test={name}");
@@ -87,8 +93,8 @@ fn random_hypercalls(model: Model) -> anyhow::Result<()> {
     others_live(&mut machine)
 }
 
-fn linux_counts_while_k42_spins() -> anyhow::Result<()> {
-    let mut machine = with_witnesses(Model::Powernv9, "spin", "test=spin")?;
+fn linux_counts_while_k42_spins(model: Model) -> anyhow::Result<()> {
+    let mut machine = with_witnesses(model, "spin", "test=spin")?;
     machine.console("culprit").expect("^spinning$")?;
     machine.console("linux").expect("^linux:~# ")?;
     others_live(&mut machine)?;
@@ -96,7 +102,7 @@ fn linux_counts_while_k42_spins() -> anyhow::Result<()> {
 }
 
 /// Linux's own debugger waits for the console with interrupts off.
-fn k42_counts_while_linux_spins() -> anyhow::Result<()> {
+fn k42_counts_while_linux_spins(model: Model) -> anyhow::Result<()> {
     let domains = vec![
         describe::linux("linux", KERNELS[1], "quiet"),
         describe::k42(
@@ -104,8 +110,8 @@ fn k42_counts_while_linux_spins() -> anyhow::Result<()> {
             &["sh", "-c", "n=0; while :; do echo count $n; n=$((n + 1)); read -t 1 x; done"],
         ),
     ];
-    let mut machine =
-        Machine::boot(&describe::machine("isolation-xmon", Model::Powernv9, domains))?;
+    let name = format!("isolation-{}-xmon", model.name());
+    let mut machine = Machine::boot(&describe::machine(&name, model, domains))?;
     machine.console("linux").expect("^linux:~# ")?;
     machine.console("linux").line("mount -t proc proc /proc 2>/dev/null; echo 1 > /proc/sys/kernel/sysrq; echo x > /proc/sysrq-trigger");
     machine.console("linux").expect(r"mon> ")?;
@@ -121,8 +127,8 @@ fn k42_counts_while_linux_spins() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn linux_panic() -> anyhow::Result<()> {
-    let mut machine = with_witnesses(Model::Powernv9, "panic", "test=count")?;
+fn linux_panic(model: Model) -> anyhow::Result<()> {
+    let mut machine = with_witnesses(model, "panic", "test=count")?;
     machine.console("linux").expect("^linux:~# ")?;
     machine.console("linux").line("echo c > /proc/sysrq-trigger");
     machine.console("hypervisor").expect(r"^domain 3 \(linux\): crashed: its kernel panicked: ")?;

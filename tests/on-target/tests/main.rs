@@ -6,6 +6,7 @@
 mod control;
 mod demo;
 mod diagnostics;
+mod events;
 mod figures;
 mod isolation;
 mod k42;
@@ -31,6 +32,7 @@ fn main() {
     let tests = [
         linux::tests(),
         k42::tests(),
+        events::tests(),
         isolation::tests(),
         diagnostics::tests(),
         memory::tests(),

@@ -1,24 +1,30 @@
 //! Long runs, for `make stress`: they are marked as ignored and take no part in `make test`.
 
-use k42_tests::{Ending, KERNELS, Machine, Model, describe};
+use k42_tests::{Ending, KERNELS, Machine, Model, NESTED, describe};
 use libtest_mimic::Trial;
 
-use crate::test;
+use crate::{control, isolation, test};
 
 pub fn tests() -> Vec<Trial> {
-    let tests = vec![
-        test("stress::a_million_random_hypercalls", a_million_random_hypercalls),
-        test("stress::four_linux_on_two_processors", four_linux_on_two_processors),
-        test("stress::sixty_domains", sixty_domains),
-        test("stress::a_thousand_domains_come_and_go", || {
-            crate::control::come_and_go(Model::Powernv9, 170)
-        }),
-    ];
+    let mut tests = Vec::new();
+    for model in [Model::Powernv9, Model::Pseries9, Model::Pseries10] {
+        let group = format!("stress::{}", model.name());
+        let name = |what: &str| format!("{group}::{what}");
+        tests.extend([
+            test(name("a_million_random_hypercalls"), move || a_million_random_hypercalls(model)),
+            test(name("four_linux_on_two_processors"), move || four_linux_on_two_processors(model)),
+            test(name("sixty_domains"), move || sixty_domains(model)),
+            test(name("a_thousand_domains_come_and_go"), move || control::come_and_go(model, 170)),
+        ]);
+    }
+    for model in NESTED {
+        tests.extend(isolation::stuck(model, &format!("stress::{}", model.name())));
+    }
     tests.into_iter().map(|test| test.with_ignored_flag(true)).collect()
 }
 
 /// Ten guests with a seed each, all at once, beside a Linux that works.
-fn a_million_random_hypercalls() -> anyhow::Result<()> {
+fn a_million_random_hypercalls(model: Model) -> anyhow::Result<()> {
     let mut linux = describe::linux("linux", KERNELS[1], "quiet");
     linux.weight = 4096;
     let mut domains = vec![linux];
@@ -26,7 +32,7 @@ fn a_million_random_hypercalls() -> anyhow::Result<()> {
     for (seed, name) in names.iter().enumerate() {
         domains.push(describe::bare(name, &format!("test=fuzz seed={seed} calls=100000")));
     }
-    let mut description = describe::machine("stress-fuzz", Model::Powernv9, domains);
+    let mut description = describe::machine("stress-fuzz", model, domains);
     description.processors = 2;
     let mut machine = Machine::boot(&description)?;
     for name in &names {
@@ -43,14 +49,14 @@ fn a_million_random_hypercalls() -> anyhow::Result<()> {
 }
 
 /// Old and new kernels, one and two vCPUs, all at work; their sums are right.
-fn four_linux_on_two_processors() -> anyhow::Result<()> {
+fn four_linux_on_two_processors(model: Model) -> anyhow::Result<()> {
     let names = ["a", "b", "c", "d"];
     let domains = names.iter().enumerate().map(|(n, name)| {
         let mut domain = describe::linux(name, KERNELS[n % 2], "quiet");
         domain.vcpus = 1 + (n as u32) / 2;
         domain
     });
-    let mut description = describe::machine("stress-linux", Model::Powernv9, domains.collect());
+    let mut description = describe::machine("stress-linux", model, domains.collect());
     description.processors = 2;
     let mut machine = Machine::boot(&description)?;
     let sum =
@@ -73,12 +79,12 @@ fn four_linux_on_two_processors() -> anyhow::Result<()> {
 }
 
 /// As many domains as there are channels for, two of them broken.
-fn sixty_domains() -> anyhow::Result<()> {
+fn sixty_domains(model: Model) -> anyhow::Result<()> {
     let names: Vec<String> = (0..60).map(|n| format!("guest-{n}")).collect();
     let mut domains: Vec<_> = names.iter().map(|name| describe::bare(name, "test=hello")).collect();
     domains.push(describe::bare("jumper", "test=jump"));
     domains.push(describe::bare("reader", "test=read"));
-    let mut description = describe::machine("stress-sixty", Model::Powernv9, domains);
+    let mut description = describe::machine("stress-sixty", model, domains);
     description.processors = 2;
     let mut machine = Machine::boot(&description)?;
     for name in &names {
