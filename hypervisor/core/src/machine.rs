@@ -84,7 +84,7 @@ pub trait Machine: Sync {
     fn write(&self, to: RealAddr, from: &[u8]);
     /// Copies from real storage to real storage that does not overlap; both as above.
     fn copy(&self, from: RealAddr, to: RealAddr, length: u64);
-    /// Zeroes real storage; address and length are multiples of 128 bytes.
+    /// Zeroes real storage; address and length are multiples of 1 KiB.
     fn zero(&self, at: RealAddr, length: u64);
     /// Loads a table entry: big-endian in storage.
     fn load_entry(&self, at: RealAddr) -> u64;

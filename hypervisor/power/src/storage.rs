@@ -42,14 +42,32 @@ fn synchronize_code(at: RealAddr, length: u64) {
     unsafe { asm!("sync", "isync", options(nostack, preserves_flags)) };
 }
 
-/// Zeroes blocks of 128 bytes, the processor's cache line.
+/// Zeroes blocks of 1 KiB, eight cache lines of the processor at a time.
 pub fn zero(at: RealAddr, length: u64) {
-    let mut line = at.value();
-    let end = line + length;
-    while line < end {
-        // SAFETY: the frame has just been taken from the free ones and nobody refers to it.
-        unsafe { asm!("dcbz 0, {}", in(reg) line, options(nostack, preserves_flags)) };
-        line += 128;
+    if length < 1024 {
+        return; // a counter of 0 would go round 2^64 times
+    }
+    // SAFETY: the frames have just been taken from the free ones and nobody refers to them.
+    unsafe {
+        asm!(
+            "mtctr {count}",
+            "2: dcbz 0, {line}",
+            "dcbz {b}, {line}",
+            "dcbz {c}, {line}",
+            "dcbz {d}, {line}",
+            "dcbz {e}, {line}",
+            "dcbz {f}, {line}",
+            "dcbz {g}, {line}",
+            "dcbz {h}, {line}",
+            "addi {line}, {line}, 1024",
+            "bdnz 2b",
+            count = in(reg) length / 1024,
+            line = inout(reg_nonzero) at.value() => _,
+            b = in(reg_nonzero) 128, c = in(reg_nonzero) 256, d = in(reg_nonzero) 384,
+            e = in(reg_nonzero) 512, f = in(reg_nonzero) 640, g = in(reg_nonzero) 768,
+            h = in(reg_nonzero) 896, out("ctr") _,
+            options(nostack),
+        );
     }
 }
 

@@ -13,6 +13,9 @@ pub fn tests() -> Vec<Trial> {
         let name = |what| format!("figures::{}::{what}", model.name());
         tests.push(test(name("null_hypercall"), move || null_hypercall(model)));
         tests.push(test(name("event_round_trip"), move || event_round_trip(model)));
+        tests.push(test(name("grant_map_unmap"), move || grant_map_unmap(model)));
+        tests.push(test(name("grant_copy"), move || grant_copy(model)));
+        tests.push(test(name("populate"), move || populate(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
     }
@@ -31,6 +34,18 @@ fn null_hypercall(model: Model) -> anyhow::Result<()> {
 
 fn event_round_trip(model: Model) -> anyhow::Result<()> {
     within("event round trip", figures::event_round_trip(model)?, "event-round-trip")
+}
+
+fn grant_map_unmap(model: Model) -> anyhow::Result<()> {
+    within("grant mapped and unmapped", figures::grant_map_unmap(model)?, "grant-map-unmap")
+}
+
+fn grant_copy(model: Model) -> anyhow::Result<()> {
+    within("grant copy", figures::grant_copy(model)?, "grant-copy-4k")
+}
+
+fn populate(model: Model) -> anyhow::Result<()> {
+    within("a GiB at run time", figures::populate(model)?, "populate-gib")
 }
 
 fn getppid(model: Model) -> anyhow::Result<()> {
