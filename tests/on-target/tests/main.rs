@@ -8,6 +8,7 @@ mod diagnostics;
 mod figures;
 mod isolation;
 mod k42;
+mod lan;
 mod linux;
 mod memory;
 mod nested;
@@ -32,6 +33,7 @@ fn main() {
         k42::tests(),
         isolation::tests(),
         diagnostics::tests(),
+        lan::tests(),
         memory::tests(),
         programs::tests(),
         figures::tests(),
