@@ -71,6 +71,11 @@ address! {
     GuestAddr
 }
 address! {
+    /// An address on a domain's I/O bus: what it names memory by to its virtual devices. An
+    /// allegation, as a guest real address is.
+    BusAddr
+}
+address! {
     /// An effective address: what an instruction computes.
     EffAddr
 }

@@ -12,4 +12,4 @@ pub mod msr;
 pub mod radix;
 pub mod vector;
 
-pub use addr::{EffAddr, GuestAddr, RealAddr};
+pub use addr::{BusAddr, EffAddr, GuestAddr, RealAddr};

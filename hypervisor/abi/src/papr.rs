@@ -15,6 +15,10 @@ pub mod code {
     pub const PRIVILEGE: i64 = -3;
     /// An argument is wrong.
     pub const PARAMETER: i64 = -4;
+    /// A frame was dropped.
+    pub const DROPPED: i64 = -12;
+    /// There is no room, or the resource is in use or not in use.
+    pub const RESOURCE: i64 = -16;
     /// The second argument is wrong or not supported.
     pub const P2: i64 = -55;
 }
@@ -27,6 +31,25 @@ pub mod mode {
     pub const ADDRESS_TRANSLATION: u64 = 3;
     /// Flag of [`ENDIAN`]: little-endian.
     pub const LITTLE: u64 = 1;
+}
+
+/// The unit address of a domain's port of the logical LAN.
+pub const LAN_UNIT: u64 = 0x3000_0002;
+
+/// H_MULTICAST_CTRL (LoPAR 16.4).
+pub mod multicast {
+    /// Change whether multicast frames are received, to [`RECEIVE`].
+    pub const CHANGE_RECEIVE: u64 = 0x8_0000;
+    /// Receive them.
+    pub const RECEIVE: u64 = 0x2_0000;
+    /// Change whether they are filtered, to [`FILTER`].
+    pub const CHANGE_FILTER: u64 = 0x4_0000;
+    /// Receive only those to the addresses in a table.
+    pub const FILTER: u64 = 0x1_0000;
+    /// What to do with the table: the low bits.
+    pub const OPERATION: u64 = 3;
+    /// Add an address.
+    pub const ADD: u64 = 1;
 }
 
 crate::hypercall_table! {
@@ -53,6 +76,20 @@ crate::hypercall_table! {
     0xe4 h_confer = Confer(server: u64, dispatch: u64) needs PLATFORM;
     /// End another processor's H_CEDE.
     0xe8 h_prod = Prod(server: u64) needs PLATFORM;
+    /// Switch a virtual device's interrupt on (1) or off (0).
+    0x104 h_vio_signal = VioSignal(unit: u64, mode: u64) needs LAN;
+    /// Open the port of the logical LAN: a page for posted buffers, the receive queue, a page for filters, the address.
+    0x114 h_register_logical_lan = RegisterLogicalLan(unit: u64, list: u64, queue: u64, filters: u64, mac: u64) needs LAN;
+    /// Close the port.
+    0x118 h_free_logical_lan = FreeLogicalLan(unit: u64) needs LAN;
+    /// Post a buffer for a frame.
+    0x11c h_add_logical_lan_buffer = AddLogicalLanBuffer(unit: u64, buffer: u64) needs LAN;
+    /// Send a frame of up to six parts; H_BUSY: again, with the token that r4 gives.
+    0x120 h_send_logical_lan = SendLogicalLan(unit: u64, part0: u64, part1: u64, part2: u64, part3: u64, part4: u64, part5: u64, token: u64) needs LAN;
+    /// Say which multicast frames the port receives.
+    0x130 h_multicast_ctrl = MulticastCtrl(unit: u64, flags: u64, mac: u64) needs LAN;
+    /// Give the port another address.
+    0x14c h_change_logical_lan_mac = ChangeLogicalLanMac(unit: u64, mac: u64) needs LAN;
     /// Set a mode of the processor: interrupt byte order, interrupt location, breakpoints.
     0x31c h_set_mode = SetMode(flags: u64, resource: u64, value1: u64, value2: u64) needs TRANSLATION;
     /// Register the process table.

@@ -127,6 +127,7 @@ macro_rules! hypercall_table {
             $(
                 #[doc = $doc]
                 #[inline]
+                #[allow(clippy::too_many_arguments)] // a call has as many as its specification says
                 pub fn $name(trap: &impl $crate::Trap $(, $argument: $type )*) -> [u64; MAX_ARGUMENTS + 1] {
                     let given: &[u64] = &[ $( <$type as $crate::Argument>::to_register($argument) ),* ];
                     let mut registers = [0; MAX_ARGUMENTS];

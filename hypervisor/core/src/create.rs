@@ -129,6 +129,7 @@ impl<M: Machine> Hypervisor<M> {
             ports: Ports::new(),
             shared,
             handle: 0,
+            lan: None,
             little_endian_interrupts: new.little_endian,
             shutdown_code: None,
             watchdog: None,

@@ -2,6 +2,7 @@
 
 use crate::console::NAME;
 use crate::events::Ports;
+use crate::lan::port::Port;
 use crate::memory::GuestMemory;
 use crate::vcpu::VcpuId;
 use arrayvec::{ArrayString, ArrayVec};
@@ -67,6 +68,8 @@ pub struct Domain {
     pub handle: u32,
     /// It takes interrupts little-endian: vCPUs started later do so too.
     pub little_endian_interrupts: bool,
+    /// Its port of the logical LAN, if it is open.
+    pub lan: Option<Port>,
     /// The code it latched for its shutdown (SCHEDOP_shutdown_code).
     pub shutdown_code: Option<u32>,
     /// When its watchdog ends it, in timebase ticks.

@@ -101,6 +101,7 @@ impl<M: Machine> Hypervisor<M> {
         self.machine.set_partition(partition, [0, 0]);
         self.machine.flush_partition(partition);
         self.frames.lock().reclaim(Owner::domain(id.number()));
+        self.lan.lock().close(id);
         self.leave_remains(id, &domain);
         domain.creator
     }

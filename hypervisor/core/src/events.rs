@@ -12,8 +12,8 @@ use xen_sys::errno;
 
 /// Ports of a domain. The shared page has room for 4,096.
 pub const MAX_PORTS: usize = 256;
-/// The one virtual interrupt that there is a source for: console input.
-const SOURCE: u32 = xen_sys::xen::VIRQ_CONSOLE;
+/// The virtual interrupts that there are sources for: console input, frames of the logical LAN.
+const SOURCES: [u32; 2] = [xen_sys::xen::VIRQ_CONSOLE, xen_sys::xen::VIRQ_ARCH_0];
 
 /// Offsets in `shared_info`; a test holds them against the structure.
 mod offset {
@@ -127,7 +127,7 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn event_bind_virq(&self, own: DomainId, virq: u32) -> Result<u16, i32> {
         let mut slot = self.domain(own);
         let ports = &mut slot.as_mut().ok_or(errno::ESRCH)?.ports;
-        if virq != SOURCE {
+        if !SOURCES.contains(&virq) {
             return Err(errno::EINVAL);
         }
         if ports.of_virq(virq).is_some() {

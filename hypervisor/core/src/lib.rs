@@ -5,10 +5,11 @@
 //! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next; `start`
 //! (with `create`) and `end` are a domain's birth and death, `control` is what one domain may do to
 //! others; `memory` and `frames` own storage, `grants` lends it; `console` shares the serial line;
-//! `report` says who did what, where.
+//! `lan` is the switch between domains' network ports, which reach memory through `bus`; `report` says
+//! who did what, where.
 //!
-//! Lock order, outermost first: admission, a domain's slot, frames, a vCPU's status, a run queue,
-//! console.
+//! Lock order, outermost first: admission, a domain's slot (two: by number), the LAN's switch, frames,
+//! a vCPU's status, a run queue, console.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -19,6 +20,7 @@
     clippy::arithmetic_side_effects
 )]
 
+pub mod bus;
 pub mod console;
 pub mod control;
 mod create;
@@ -30,6 +32,7 @@ mod exit;
 pub mod frames;
 pub mod grants;
 pub mod hypercall;
+pub mod lan;
 pub mod machine;
 pub mod memory;
 mod report;
@@ -50,6 +53,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use domain::{Domain, DomainId, MAX_DOMAINS};
 use frames::Frames;
 use hv_abi::Rights;
+use lan::Switch;
 use schedule::account::Rank;
 use schedule::queue::RunQueue;
 use spin::{Mutex, MutexGuard};
@@ -77,6 +81,7 @@ pub struct Hypervisor<M> {
     console: Mutex<Console>,
     /// What is left of created domains that have ended.
     remains: Mutex<RemainsList>,
+    lan: Mutex<Switch>,
     /// How many processors take part.
     processors: AtomicU32,
     /// Timebase at the hypervisor's entry.
@@ -153,6 +158,7 @@ impl<M: Machine> Hypervisor<M> {
             admission: Mutex::new(()),
             console: Mutex::new(Console::new()),
             remains: Mutex::new(RemainsList::new_const()),
+            lan: Mutex::new(Switch::new()),
             processors: AtomicU32::new(1),
             entered: AtomicU64::new(0),
         }

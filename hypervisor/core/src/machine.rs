@@ -82,7 +82,7 @@ pub trait Machine: Sync {
     fn read(&self, from: RealAddr, into: &mut [u8]);
     /// Copies to real storage. The caller owns the range or has its owner locked.
     fn write(&self, to: RealAddr, from: &[u8]);
-    /// Copies from real storage to real storage that does not overlap; both as above.
+    /// Copies from real storage to real storage, which may overlap; both as above.
     fn copy(&self, from: RealAddr, to: RealAddr, length: u64);
     /// Zeroes real storage; address and length are multiples of 1 KiB.
     fn zero(&self, at: RealAddr, length: u64);

@@ -344,7 +344,10 @@ impl GuestMemory {
     }
 
     /// The real storage at `at`, and how much of `wanted` bytes lies in the same leaf.
-    fn piece<M: Machine>(
+    ///
+    /// # Errors
+    /// It is not the domain's, or not for this access.
+    pub fn piece<M: Machine>(
         &self,
         machine: &M,
         at: GuestAddr,

@@ -26,8 +26,8 @@ pub fn write(to: RealAddr, from: &[u8]) {
 /// Copies from real storage to real storage.
 pub fn copy(from: RealAddr, to: RealAddr, length: u64) {
     let (source, target) = (from.value() as *const u8, to.value() as *mut u8);
-    // SAFETY: as in `read` and `write`; the policy says that the two do not overlap.
-    unsafe { core::ptr::copy_nonoverlapping(source, target, length as usize) };
+    // SAFETY: as in `read` and `write`; a page that is lent may be both.
+    unsafe { core::ptr::copy(source, target, length as usize) };
 }
 
 /// Makes stored instructions visible to fetches (Power ISA v3.0B, Book II, 4.3.1).

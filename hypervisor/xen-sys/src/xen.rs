@@ -47,6 +47,8 @@ numbers! {
     VIRQ_CONSOLE: u32 = 2, "VIRQ_CONSOLE";
     /// Virtual interrupt, to the controller: a domain has ended or changed.
     VIRQ_DOM_EXC: u32 = 3, "VIRQ_DOM_EXC";
+    /// Virtual interrupt, ours: the domain's port of the logical LAN has received.
+    VIRQ_ARCH_0: u32 = 16, "VIRQ_ARCH_0";
     /// How many there are.
     NR_VIRQS: u32 = 24, "NR_VIRQS";
 }

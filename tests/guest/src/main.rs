@@ -12,6 +12,7 @@ mod events;
 mod fuzz;
 mod grants;
 mod isolation;
+mod lan;
 mod privilege;
 mod talk;
 
@@ -47,6 +48,10 @@ const TESTS: &[(&str, Test)] = &[
     ("lend", grants::lend),
     ("borrow", grants::borrow),
     ("balloon", grants::balloon),
+    ("lanstation", lan::station),
+    ("lanping", lan::ping),
+    ("lansource", lan::source),
+    ("lansink", lan::sink),
     ("priv", privilege::privileged_instruction),
     ("userhcall", privilege::hypercall_from_user),
 ];

@@ -91,6 +91,19 @@ pub fn populate(model: Model) -> anyhow::Result<u64> {
     figure(&mut machine, "balloon", "populate-gib")
 }
 
+/// Instructions from the sending of a frame of 1,500 bytes to when its receiver, asleep on the same
+/// processor, is awake.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn lan_frame(model: Model) -> anyhow::Result<u64> {
+    let sink = describe::bare("sink", "test=lansink");
+    let domains = vec![sink, describe::bare("source", "test=lansource")];
+    let description = describe::machine("figures-lan", model, domains);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    figure(&mut machine, "sink", "lan-frame-1500")
+}
+
 /// A K42 and a Linux domain with the same program, side by side in one machine.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("grant_map_unmap"), move || grant_map_unmap(model)));
         tests.push(test(name("grant_copy"), move || grant_copy(model)));
         tests.push(test(name("populate"), move || populate(model)));
+        tests.push(test(name("lan_frame"), move || lan_frame(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
     }
@@ -46,6 +47,10 @@ fn grant_copy(model: Model) -> anyhow::Result<()> {
 
 fn populate(model: Model) -> anyhow::Result<()> {
     within("a GiB at run time", figures::populate(model)?, "populate-gib")
+}
+
+fn lan_frame(model: Model) -> anyhow::Result<()> {
+    within("LAN frame", figures::lan_frame(model)?, "lan-frame-1500")
 }
 
 fn getppid(model: Model) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod events;
 mod figures;
 mod isolation;
 mod k42;
+mod lan;
 mod linux;
 mod memory;
 mod nested;
@@ -35,6 +36,7 @@ fn main() {
         events::tests(),
         isolation::tests(),
         diagnostics::tests(),
+        lan::tests(),
         memory::tests(),
         programs::tests(),
         control::tests(),

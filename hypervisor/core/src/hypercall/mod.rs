@@ -9,6 +9,7 @@ mod control;
 mod events;
 mod grants;
 mod hvm;
+mod lan;
 mod memory;
 mod papr;
 mod rtas;
@@ -21,6 +22,7 @@ use crate::exit::At;
 use crate::machine::{Frame, Machine};
 use crate::{Current, Hypervisor, Processor, report};
 use core::fmt;
+use hv_abi::table::MAX_ARGUMENTS;
 use hv_abi::{Number, PaprCall, XenCall};
 use k42_wire::Event;
 
@@ -35,11 +37,9 @@ struct Caller<'a> {
 
 impl<M: Machine> Hypervisor<M> {
     pub(crate) fn hypercall(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
-        let [_, _, _, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, ..] = frame.gpr;
-        let arguments = [r4, r5, r6, r7, r8, r9, r10, r11, r12];
         let caller = &mut Caller { processor, current, frame };
-        let result = match Number::decode(r3) {
-            Number::Xen(number) => match XenCall::decode(number, &arguments) {
+        let result = match Number::decode(caller.frame.gpr[3]) {
+            Number::Xen(number) => match XenCall::decode(number, &arguments(caller.frame)) {
                 None => {
                     self.refused(
                         caller,
@@ -54,17 +54,23 @@ impl<M: Machine> Hypervisor<M> {
                 }
                 Some(call) => self.xen_call(caller, call),
             },
-            Number::Papr(token) => match PaprCall::decode(token, &arguments) {
-                // Not reported: this is how Linux asks what there is.
-                None => hv_abi::papr::code::FUNCTION,
-                Some(call) if !current.rights.contains(call.right()) => {
-                    self.refused(caller, call.name(), NO_RIGHT);
-                    hv_abi::papr::code::PRIVILEGE
-                }
-                Some(call) => self.papr_call(caller, call),
-            },
+            Number::Papr(token) => self.papr_hypercall(caller, token),
         };
         caller.frame.gpr[3] = result.cast_unsigned();
+    }
+
+    /// Out of line, so that Xen's short calls do not make room for PAPR's many arguments.
+    #[inline(never)]
+    fn papr_hypercall(&self, caller: &mut Caller<'_>, token: u64) -> i64 {
+        match PaprCall::decode(token, &arguments(caller.frame)) {
+            // Not reported: this is how Linux asks what there is.
+            None => hv_abi::papr::code::FUNCTION,
+            Some(call) if !caller.current.rights.contains(call.right()) => {
+                self.refused(caller, call.name(), NO_RIGHT);
+                hv_abi::papr::code::PRIVILEGE
+            }
+            Some(call) => self.papr_call(caller, call),
+        }
     }
 
     /// Reports the first hypercall of a domain that was refused.
@@ -82,4 +88,10 @@ impl<M: Machine> Hypervisor<M> {
         let text = report::line(format_args!("{name}: {why}{}", At(caller.frame)));
         self.say(Event::Refused { number: id.number().into(), name: &who, text: &text });
     }
+}
+
+/// What a caller passes, in r4 to r12.
+fn arguments(frame: &Frame) -> [u64; MAX_ARGUMENTS] {
+    let [_, _, _, _, r4, r5, r6, r7, r8, r9, r10, r11, r12, ..] = frame.gpr;
+    [r4, r5, r6, r7, r8, r9, r10, r11, r12]
 }

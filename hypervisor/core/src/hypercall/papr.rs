@@ -59,6 +59,13 @@ impl<M: Machine> Hypervisor<M> {
                 self.register_process_table(caller, flags, base, page_size, table_size)
             }
             PaprCall::Rtas { arguments } => self.rtas(caller, arguments),
+            PaprCall::VioSignal { .. }
+            | PaprCall::RegisterLogicalLan { .. }
+            | PaprCall::FreeLogicalLan { .. }
+            | PaprCall::AddLogicalLanBuffer { .. }
+            | PaprCall::SendLogicalLan { .. }
+            | PaprCall::MulticastCtrl { .. }
+            | PaprCall::ChangeLogicalLanMac { .. } => self.lan_call(caller, call),
         }
     }
 

@@ -1,0 +1,122 @@
+//! The calls of the logical LAN (LoPAR 16.4), for both personalities.
+//!
+//! A sender waits for nobody: a frame that a port has no buffer for is dropped there, and counted.
+
+use super::Caller;
+use crate::Hypervisor;
+use crate::bus::Bus;
+use crate::domain::DomainId;
+use crate::lan::port::{Outgoing, PARTS, Port};
+use crate::lan::{Mac, members};
+use crate::machine::Machine;
+use hv_abi::PaprCall;
+use hv_abi::papr::{LAN_UNIT, code, multicast};
+
+/// Ports that one call sends to. A frame to more takes several calls, so that each is short.
+const AT_ONCE: usize = 8;
+
+impl<M: Machine> Hypervisor<M> {
+    #[inline(never)]
+    pub(super) fn lan_call(&self, caller: &mut Caller<'_>, call: PaprCall) -> i64 {
+        // Each of these calls has the device's unit address in r4.
+        let outcome = match call {
+            _ if caller.frame.gpr[4] != LAN_UNIT => Err(code::PARAMETER),
+            PaprCall::SendLogicalLan {
+                part0, part1, part2, part3, part4, part5, token, ..
+            } => {
+                let parts = [part0, part1, part2, part3, part4, part5];
+                self.lan_send(caller, parts, token)
+            }
+            other => self.lan_change(caller.current.domain, other),
+        };
+        if outcome == Err(code::PARAMETER) {
+            self.refused(caller, call.name(), "an argument is not what the call takes");
+        }
+        outcome.err().unwrap_or(code::SUCCESS)
+    }
+
+    /// Changes the domain's own port.
+    fn lan_change(&self, id: DomainId, call: PaprCall) -> Result<(), i64> {
+        let mut slot = self.domain(id);
+        let domain = slot.as_mut().ok_or(code::RESOURCE)?;
+        let bus = Bus { machine: &self.machine, memory: &domain.memory };
+        match (call, &mut domain.lan) {
+            (PaprCall::RegisterLogicalLan { list, queue, mac, .. }, port @ None) => {
+                let new = Port::new(&bus, list, queue).ok_or(code::PARAMETER)?;
+                let mut switch = self.lan.lock();
+                switch.take(id, Mac::new(mac)).ok_or(code::PARAMETER)?;
+                switch.open(id);
+                *port = Some(new);
+            }
+            (PaprCall::FreeLogicalLan { .. }, port @ Some(_)) => {
+                self.lan.lock().close(id);
+                *port = None;
+            }
+            (PaprCall::AddLogicalLanBuffer { buffer, .. }, Some(port)) => {
+                port.post(&bus, buffer)?
+            }
+            (PaprCall::ChangeLogicalLanMac { mac, .. }, _) => {
+                self.lan.lock().take(id, Mac::new(mac)).ok_or(code::PARAMETER)?;
+            }
+            (PaprCall::MulticastCtrl { flags, .. }, Some(_))
+                if flags & multicast::OPERATION != multicast::ADD =>
+            {
+                self.lan.lock().set_multicast(id, flags);
+            }
+            (PaprCall::VioSignal { mode: 2.., .. }, _) => return Err(code::PARAMETER),
+            (PaprCall::VioSignal { mode, .. }, Some(port)) => port.signal = mode != 0,
+            (PaprCall::VioSignal { .. }, None) => {}
+            _ => return Err(code::RESOURCE),
+        }
+        Ok(())
+    }
+
+    /// Sends a frame to [`AT_ONCE`] of the ports that it goes to. When there are more, the answer
+    /// is H_BUSY, and r4 has the token with which the same call goes on.
+    fn lan_send(
+        &self,
+        caller: &mut Caller<'_>,
+        parts: [u64; PARTS],
+        token: u64,
+    ) -> Result<(), i64> {
+        let id = caller.current.domain;
+        let frame = {
+            let slot = self.domain(id);
+            let open = slot.as_ref().filter(|domain| domain.lan.is_some());
+            let memory = &open.ok_or(code::DROPPED)?.memory;
+            Outgoing::gather(&Bus { machine: &self.machine, memory }, parts)
+        };
+        let frame = frame.ok_or(code::PARAMETER)?;
+        let (destination, source) = frame.addresses();
+        let Some(ports) = self.lan.lock().route(id, destination, source) else {
+            self.refused(caller, "h_send_logical_lan", "the source is not its port's address");
+            return Err(code::DROPPED);
+        };
+        let mut ports = members(ports).filter(|port| u64::from(port.number()) >= token);
+        for port in ports.by_ref().take(AT_ONCE) {
+            self.lan_deliver(id, port, &frame);
+        }
+        let next = ports.next();
+        caller.frame.gpr[4] = next.map_or(0, |port| port.number().into());
+        if next.is_some() { Err(code::BUSY) } else { Ok(()) }
+    }
+
+    fn lan_deliver(&self, from: DomainId, to: DomainId, frame: &Outgoing) {
+        let tell = {
+            let Some((sender, mut receiver)) = self.pair(from, to) else { return };
+            let Some((sender, receiver)) = sender.as_ref().zip(receiver.as_mut()) else { return };
+            let Some(port) = receiver.lan.as_mut() else { return };
+            let bus = Bus { machine: &self.machine, memory: &receiver.memory };
+            let sender = Bus { machine: &self.machine, memory: &sender.memory };
+            port.receive(&bus, frame, &sender) && port.signal
+        };
+        if tell {
+            self.lan_interrupt(to);
+        }
+    }
+
+    /// Tells a domain that its port has received.
+    fn lan_interrupt(&self, id: DomainId) {
+        self.event_raise(id, xen_sys::xen::VIRQ_ARCH_0);
+    }
+}

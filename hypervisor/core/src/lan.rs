@@ -1,0 +1,146 @@
+//! The logical LAN: one switch, and a port for every domain with the right.
+//!
+//! Here is the switch: which ports a frame goes to. A port sends from its own address alone, so
+//! what can be learned has one row a port, and no row has to be forgotten for another. A port's
+//! buffers and queue are in [`port`], the calls in `hypercall/lan.rs`.
+
+pub mod port;
+
+use crate::domain::{DomainId, MAX_DOMAINS};
+use hv_abi::papr::multicast;
+
+/// An Ethernet address: the low 48 bits, as PAPR passes it in a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mac(u64);
+
+impl Mac {
+    const NONE: Mac = Mac(0);
+    const BROADCAST: Mac = Mac(0xffff_ffff_ffff);
+
+    /// The address that is given to a domain's port: 52:4b:34:32:00 and its number.
+    pub const fn of(id: DomainId) -> Mac {
+        Mac(0x524b_3432_0000 | id.number() as u64)
+    }
+
+    /// As it is in a register.
+    pub const fn new(register: u64) -> Mac {
+        Mac(register)
+    }
+
+    /// As it is in a frame's header.
+    pub fn in_header(bytes: &[u8]) -> Mac {
+        Mac(bytes.iter().fold(0, |mac, byte| mac << 8 | u64::from(*byte)))
+    }
+
+    /// Whether it means several stations.
+    fn is_group(self) -> bool {
+        self.0 >> 40 & 1 != 0
+    }
+
+    /// Whether it is one station's address, and not one that is given to a port.
+    fn is_free(self) -> bool {
+        let given = self.0 >> 8 == 0x52_4b34_3200;
+        self != Mac::NONE && self.0 >> 48 == 0 && !self.is_group() && !given
+    }
+}
+
+/// The switch. Sets of ports have a bit for each domain's number.
+pub struct Switch {
+    pub(crate) open: u64,
+    /// Ports that have sent: where their addresses are is known.
+    learned: u64,
+    /// Ports that want multicast frames.
+    multicast: u64,
+    /// Ports that want them filtered, by a table of addresses. It has no room for any.
+    filtered: u64,
+    /// Addresses that ports have taken instead of those given to them.
+    taken: [Mac; MAX_DOMAINS + 1],
+}
+
+impl Switch {
+    /// A switch with no port open.
+    pub const fn new() -> Switch {
+        let taken = [Mac::NONE; MAX_DOMAINS + 1];
+        Switch { open: 0, learned: 0, multicast: 0, filtered: 0, taken }
+    }
+
+    fn mac(&self, id: DomainId) -> Mac {
+        let taken = self.taken.get(usize::from(id.number())).filter(|mac| **mac != Mac::NONE);
+        taken.copied().unwrap_or(Mac::of(id))
+    }
+
+    /// Gives a port this address; `None` when it may be another port's, or nobody's.
+    pub fn take(&mut self, id: DomainId, mac: Mac) -> Option<()> {
+        let own = mac == Mac::of(id) || mac == self.mac(id);
+        if own || mac.is_free() && !self.taken.contains(&mac) {
+            self.learned &= !bit(id);
+            *self.taken.get_mut(usize::from(id.number()))? = mac;
+            return Some(());
+        }
+        None
+    }
+
+    /// Opens a port.
+    pub fn open(&mut self, id: DomainId) {
+        self.open |= bit(id);
+    }
+
+    /// Closes a port: nothing of it is left.
+    pub fn close(&mut self, id: DomainId) {
+        for set in [&mut self.open, &mut self.learned, &mut self.multicast, &mut self.filtered] {
+            *set &= !bit(id);
+        }
+        if let Some(taken) = self.taken.get_mut(usize::from(id.number())) {
+            *taken = Mac::NONE;
+        }
+    }
+
+    /// Changes whether a port receives multicast frames (H_MULTICAST_CTRL).
+    pub fn set_multicast(&mut self, id: DomainId, flags: u64) {
+        for (change, on, set) in [
+            (multicast::CHANGE_RECEIVE, multicast::RECEIVE, &mut self.multicast),
+            (multicast::CHANGE_FILTER, multicast::FILTER, &mut self.filtered),
+        ] {
+            if flags & change != 0 {
+                *set = *set & !bit(id) | if flags & on != 0 { bit(id) } else { 0 };
+            }
+        }
+    }
+
+    /// The ports that a frame goes to: its destination's where that is known, else all that want
+    /// it, never the sender's. Learns where the source is; `None` when that is not the sender's
+    /// own address.
+    pub fn route(&mut self, from: DomainId, destination: Mac, source: Mac) -> Option<u64> {
+        if source != self.mac(from) {
+            return None;
+        }
+        self.learned |= bit(from);
+        let ports = if destination == Mac::BROADCAST {
+            self.open
+        } else if destination.is_group() {
+            self.multicast & !self.filtered
+        } else {
+            let known = members(self.learned).find(|id| self.mac(*id) == destination);
+            known.map_or(self.open, bit)
+        };
+        Some(ports & self.open & !bit(from))
+    }
+}
+
+impl Default for Switch {
+    fn default() -> Switch {
+        Switch::new()
+    }
+}
+
+/// The set of one port.
+pub(crate) fn bit(id: DomainId) -> u64 {
+    1u64.checked_shl(id.number().into()).unwrap_or(0)
+}
+
+/// The ports of a set, in the order of their numbers.
+pub fn members(set: u64) -> impl Iterator<Item = DomainId> {
+    let numbers = set.trailing_zeros()..u64::BITS.saturating_sub(set.leading_zeros());
+    let members = numbers.filter(move |n| set.checked_shr(*n).is_some_and(|rest| rest & 1 != 0));
+    members.filter_map(|n| DomainId::new(u16::try_from(n).ok()?))
+}
