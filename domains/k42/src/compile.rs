@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use boot_archive::Console;
+use boot_archive::write::Domain;
 use domain_builder::{File, Guest, Plan, k42, linux};
 
 use crate::description::{Description, DomainDescription, Kind};
@@ -14,8 +15,8 @@ use crate::program::Root;
 /// The most that QEMU loads as an initial file system, which is how the archive arrives.
 const MAX_ARCHIVE: usize = 128 << 20;
 
-/// The boot archive of this machine.
-pub fn compile(description: &Description, console: Console) -> anyhow::Result<Vec<u8>> {
+/// The domains of this machine, built from their files.
+pub fn build(description: &Description) -> anyhow::Result<Vec<Domain>> {
     let mut store = Store::default();
     let mut domains = Vec::new();
     for (number, domain) in (1..).zip(&description.domains) {
@@ -23,6 +24,12 @@ pub fn compile(description: &Description, console: Console) -> anyhow::Result<Ve
         let plan = plan(number, domain, &mut store).with_context(context)?;
         domains.push(domain_builder::build(description.model, &plan).with_context(context)?);
     }
+    Ok(domains)
+}
+
+/// The boot archive of this machine.
+pub fn compile(description: &Description, console: Console) -> anyhow::Result<Vec<u8>> {
+    let domains = build(description)?;
     let archive = boot_archive::write::write(description.model, console, &domains)?;
     ensure!(
         archive.len() <= MAX_ARCHIVE,

@@ -3,12 +3,12 @@
 //!
 //! Top-down: a machine calls [`Hypervisor::exit`] (`exit`) for whatever stops a guest; hypercalls
 //! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next; `start`
-//! (with `create`) and `end` are a domain's birth and death, `control` is what one domain may do to
-//! others; `memory` and `frames` own storage, `grants` lends it; `console` shares the serial line;
-//! `report` says who did what, where.
+//! (with `create`) and `end` are a domain's birth and death, `measure` logs what it starts from;
+//! `control` is what one domain may do to others; `memory` and `frames` own storage, `grants` lends
+//! it; `console` shares the serial line; `report` says who did what, where.
 //!
 //! Lock order, outermost first: admission, a domain's slot, frames, a vCPU's status, a run queue,
-//! console.
+//! the measurement log, console.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -31,6 +31,7 @@ pub mod frames;
 pub mod grants;
 pub mod hypercall;
 pub mod machine;
+pub mod measure;
 pub mod memory;
 mod report;
 pub mod schedule;
@@ -50,6 +51,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use domain::{Domain, DomainId, MAX_DOMAINS};
 use frames::Frames;
 use hv_abi::Rights;
+use measure::Log;
 use schedule::account::Rank;
 use schedule::queue::RunQueue;
 use spin::{Mutex, MutexGuard};
@@ -74,6 +76,7 @@ pub struct Hypervisor<M> {
     idle: AtomicU32,
     /// Held while processor time is reserved: one at a time looks at what is free.
     admission: Mutex<()>,
+    log: Mutex<Log>,
     console: Mutex<Console>,
     /// What is left of created domains that have ended.
     remains: Mutex<RemainsList>,
@@ -151,6 +154,7 @@ impl<M: Machine> Hypervisor<M> {
             queues: [const { Mutex::new(RunQueue::new()) }; MAX_PROCESSORS],
             idle: AtomicU32::new(0),
             admission: Mutex::new(()),
+            log: Mutex::new(Log::new()),
             console: Mutex::new(Console::new()),
             remains: Mutex::new(RemainsList::new_const()),
             processors: AtomicU32::new(1),
@@ -159,8 +163,10 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Gives it storage and processors. `entered` is the timebase at the image's first instruction.
-    pub fn init(&self, frames: Frames, processors: u32, entered: u64) {
+    pub fn init(&self, mut frames: Frames, processors: u32, entered: u64) {
         let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
+        self.log.lock().start =
+            frames.allocate(&self.machine, measure::FRAMES, frames::Owner::PLATFORM);
         *self.frames.lock() = frames;
         self.processors.store(processors.clamp(1, most), Ordering::Relaxed);
         self.entered.store(entered, Ordering::Relaxed);

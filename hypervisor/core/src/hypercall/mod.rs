@@ -8,6 +8,7 @@ mod argument;
 mod control;
 mod events;
 mod grants;
+mod measure;
 mod memory;
 mod papr;
 mod rtas;
