@@ -60,18 +60,6 @@ pub enum Kind {
     Declared = 6,
 }
 
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 6] = [
-        Kind::Hypervisor,
-        Kind::Description,
-        Kind::Rights,
-        Kind::Load,
-        Kind::Start,
-        Kind::Declared,
-    ];
-}
-
 /// One entry of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -119,16 +107,19 @@ mod tests {
     use std::string::ToString;
     use std::vec::Vec;
 
+    const ALL: [Kind; 6] = [
+        Kind::Hypervisor,
+        Kind::Description,
+        Kind::Rights,
+        Kind::Load,
+        Kind::Start,
+        Kind::Declared,
+    ];
+
     fn any_record() -> impl Strategy<Value = Record> {
         let digest = any::<[u8; 32]>().prop_map(Digest);
-        (any::<u16>(), 0..Kind::ALL.len(), any::<u64>(), any::<u64>(), digest).prop_map(
-            |(domain, kind, at, size, digest)| Record {
-                domain,
-                kind: Kind::ALL[kind],
-                at,
-                size,
-                digest,
-            },
+        (any::<u16>(), 0..ALL.len(), any::<u64>(), any::<u64>(), digest).prop_map(
+            |(domain, kind, at, size, digest)| Record { domain, kind: ALL[kind], at, size, digest },
         )
     }
 

@@ -7,6 +7,7 @@ use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
 use crate::machine::{Machine, Partition, ProcessorId, Start};
 use crate::memory::GuestMemory;
+use crate::report::line;
 use crate::schedule::account::{Account, Share};
 use crate::vcpu::{State, Status, VcpuId};
 use arrayvec::{ArrayString, ArrayVec};
@@ -138,7 +139,7 @@ impl<M: Machine> Hypervisor<M> {
             };
             (memory, shared)
         };
-        self.measure_text(id, Kind::Description, format_args!("{new}"))?;
+        self.measure(id, Kind::Description, 0, line(new).as_bytes())?;
         self.measure(id, Kind::Rights, 0, &rights.bits().to_le_bytes())?;
         Ok(Domain {
             name: ArrayString::from(new.name).unwrap_or_default(),
@@ -210,7 +211,7 @@ impl<M: Machine> Hypervisor<M> {
         let Start { partition, entry, argument, little_endian, .. } = start;
         let text = format_args!("entry {entry} argument {argument:#x} little {little_endian}");
         let id = DomainId::new(partition.0).unwrap_or(DomainId::NONE);
-        self.measure_text(id, Kind::Start, text)?;
+        self.measure(id, Kind::Start, 0, line(text).as_bytes())?;
         self.machine.install(boot, start);
         if let Some(slot) = self.vcpu(boot) {
             slot.status.lock().fresh = true;

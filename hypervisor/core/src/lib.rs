@@ -166,7 +166,7 @@ impl<M: Machine> Hypervisor<M> {
     pub fn init(&self, mut frames: Frames, processors: u32, entered: u64) {
         let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
         self.log.lock().start =
-            frames.allocate(&self.machine, measure::FRAMES, frames::Owner::PLATFORM);
+            frames.allocate(&self.machine, measure::SIZE, frames::Owner::PLATFORM);
         *self.frames.lock() = frames;
         self.processors.store(processors.clamp(1, most), Ordering::Relaxed);
         self.entered.store(entered, Ordering::Relaxed);

@@ -11,18 +11,14 @@ use crate::domain::{DomainId, MAX_DOMAINS};
 use crate::frames::FRAME_SIZE;
 use crate::machine::Machine;
 use crate::report::line;
-use arrayvec::ArrayString;
-use core::fmt::{self, Write};
 use k42_lib::RealAddr;
 use k42_measure::{Digest, Kind, Record};
 use k42_wire::Event;
 
-/// Frames of the log.
-pub const FRAMES: u64 = 32;
-/// The longest text that is measured: more than any is.
-const TEXT: usize = 256;
+/// Bytes of the log.
+pub const SIZE: u64 = 32 * FRAME_SIZE;
 /// Records that they have room for.
-const ROOM: u64 = FRAMES * FRAME_SIZE / Record::SIZE as u64;
+const ROOM: u64 = SIZE / Record::SIZE as u64;
 
 /// The records, in storage of the platform's, and the registers.
 pub(crate) struct Log {
@@ -59,18 +55,6 @@ impl<M: Machine> Hypervisor<M> {
     ) -> Result<(), CreateError> {
         let (size, digest) = (bytes.len() as u64, Digest::of(bytes));
         self.log(Record { domain: domain.number().into(), kind, at, size, digest })
-    }
-
-    /// Measures text.
-    pub(crate) fn measure_text(
-        &self,
-        domain: DomainId,
-        kind: Kind,
-        text: fmt::Arguments<'_>,
-    ) -> Result<(), CreateError> {
-        let mut bytes = ArrayString::<TEXT>::new_const();
-        bytes.write_fmt(text).map_err(|_| CreateError::Log)?;
-        self.measure(domain, kind, 0, bytes.as_bytes())
     }
 
     /// Appends a record, extends the log's register and the domain's, and says so.

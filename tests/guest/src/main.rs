@@ -12,6 +12,7 @@ mod events;
 mod fuzz;
 mod grants;
 mod isolation;
+mod measure;
 mod privilege;
 mod talk;
 
@@ -47,6 +48,7 @@ const TESTS: &[(&str, Test)] = &[
     ("lend", grants::lend),
     ("borrow", grants::borrow),
     ("balloon", grants::balloon),
+    ("measure", measure::own),
     ("priv", privilege::privileged_instruction),
     ("userhcall", privilege::hypercall_from_user),
 ];
