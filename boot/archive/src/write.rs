@@ -43,6 +43,8 @@ pub struct Domain {
 /// Bytes and where they go. A load without bytes is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
+    /// What a person calls it; not in the archive.
+    pub what: &'static str,
     /// The guest real address of the first byte.
     pub guest_address: u64,
     /// The bytes, shared rather than copied between domains with the same kernel.

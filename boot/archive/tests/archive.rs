@@ -22,13 +22,17 @@ fn domain(number: u16, name: &str) -> Domain {
         entry: 0x100,
         device_tree: 0x20_0000,
         little_endian: false,
-        loads: vec![Blob { guest_address: 0x1000, data: Arc::from(&b"kernel"[..]) }],
+        loads: vec![Blob { what: "", guest_address: 0x1000, data: Arc::from(&b"kernel"[..]) }],
     }
 }
 
 fn blob() -> impl Strategy<Value = Blob> {
     let data = prop::collection::vec(any::<u8>(), 0..5000).prop_map(Arc::from);
-    (0u64..MEMORY_GRANULE / 2, data).prop_map(|(guest_address, data)| Blob { guest_address, data })
+    (0u64..MEMORY_GRANULE / 2, data).prop_map(|(guest_address, data)| Blob {
+        what: "",
+        guest_address,
+        data,
+    })
 }
 
 prop_compose! {
@@ -70,7 +74,7 @@ fn read_all(bytes: &[u8]) -> Result<(Machine, Console, Vec<Domain>), ArchiveErro
             device_tree: image.device_tree,
             little_endian: image.little_endian,
             loads: loads
-                .map(|l| Blob { guest_address: l.guest_address, data: l.data.into() })
+                .map(|l| Blob { what: "", guest_address: l.guest_address, data: l.data.into() })
                 .collect(),
         });
     }
@@ -125,7 +129,7 @@ fn equal_payload_is_stored_once_and_aligned() {
     let kernel: Arc<[u8]> = vec![7; 100_000].into();
     let mut domains = [domain(1, "one"), domain(2, "two")];
     for domain in &mut domains {
-        domain.loads = vec![Blob { guest_address: 0, data: kernel.clone() }];
+        domain.loads = vec![Blob { what: "", guest_address: 0, data: kernel.clone() }];
     }
     let bytes = write(Machine::Powernv9, Console::Framed, &domains).unwrap();
     assert_eq!(bytes.len() as u64, PAYLOAD_ALIGNMENT + 100_000);

@@ -22,6 +22,8 @@ pub enum End<'a> {
 pub enum Event<'a> {
     /// A note of the hypervisor's own.
     Note(&'a str),
+    /// A record of the measurement log, and the log's register with it.
+    Measured(&'a str),
     /// Domain `number` runs.
     Started {
         /// The domain's number.
@@ -62,6 +64,7 @@ impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Event::Note(text) => write!(f, "hypervisor: {text}"),
+            Event::Measured(text) => write!(f, "measured: {text}"),
             Event::Started { number, name, processor, mebibytes, ticks } => write!(
                 f,
                 "domain {number} ({name}): started on processor {processor}, {mebibytes} MiB, {ticks} ticks after entry"
@@ -88,6 +91,9 @@ impl<'a> Event<'a> {
     pub fn parse(line: &'a str) -> Option<Event<'a>> {
         if let Some(text) = line.strip_prefix("hypervisor: ") {
             return Some(Event::Note(text));
+        }
+        if let Some(text) = line.strip_prefix("measured: ") {
+            return Some(Event::Measured(text));
         }
         let (number, rest) = line.strip_prefix("domain ")?.split_once(" (")?;
         let number = number.parse().ok()?;
@@ -131,7 +137,7 @@ mod tests {
     proptest! {
         /// The tool reads back exactly what the hypervisor meant.
         #[test]
-        fn events_round_trip(kind in 0..8, number: u16, name in "[a-z0-9-]{1,24}", text in "[ -~]{0,60}",
+        fn events_round_trip(kind in 0..9, number: u16, name in "[a-z0-9-]{1,24}", text in "[ -~]{0,60}",
                              processor: u32, mebibytes: u64, ticks: u64, status: u8) {
             let event = match kind {
                 0 => Event::Note(&text),
@@ -141,6 +147,7 @@ mod tests {
                 4 => Event::Ended { number, name: &name, how: End::Reboot },
                 5 => Event::Ended { number, name: &name, how: End::Destroyed },
                 6 => Event::Ended { number, name: &name, how: End::Exit(status) },
+                7 => Event::Measured(&text),
                 _ => Event::Ended { number, name: &name, how: End::Crash(&text) },
             };
             let line = event.to_string();

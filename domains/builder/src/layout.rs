@@ -70,7 +70,7 @@ impl Layout {
         }
         self.parts.push(Part { what, start, end });
         if !data.is_empty() {
-            self.loads.push(Blob { guest_address: start, data });
+            self.loads.push(Blob { what, guest_address: start, data });
         }
         Ok(())
     }

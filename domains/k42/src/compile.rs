@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use boot_archive::Console;
+use boot_archive::write::Domain;
 use domain_builder::{File, Guest, Plan, k42, linux};
 
 use crate::description::{Description, DomainDescription, Kind};
@@ -14,9 +15,15 @@ use crate::program::Root;
 /// The most that QEMU loads as an initial file system, which is how the archive arrives.
 const MAX_ARCHIVE: usize = 128 << 20;
 
+/// The domains of this machine that start at boot, built from their files.
+pub fn build(description: &Description, console: Console) -> anyhow::Result<Vec<Domain>> {
+    domains(description, console, None, &mut Store::default())
+}
+
 /// The boot archive of this machine.
 pub fn compile(description: &Description, console: Console) -> anyhow::Result<Vec<u8>> {
-    let archive = archive(description, console, None, &mut Store::default())?;
+    let domains = build(description, console)?;
+    let archive = boot_archive::write::write(description.model, console, &domains)?;
     ensure!(
         archive.len() <= MAX_ARCHIVE,
         "the boot archive has {} MiB and can have {}: use smaller files or the same for more domains",
@@ -26,14 +33,14 @@ pub fn compile(description: &Description, console: Console) -> anyhow::Result<Ve
     Ok(archive)
 }
 
-/// The archive of the domains that this controller starts, or the hypervisor at boot.
-fn archive(
+/// The domains that this controller starts, or the hypervisor at boot.
+fn domains(
     description: &Description,
     console: Console,
     starter: Option<&str>,
     store: &mut Store,
-) -> anyhow::Result<Vec<u8>> {
-    let mut domains = Vec::new();
+) -> anyhow::Result<Vec<Domain>> {
+    let mut found = Vec::new();
     for (number, domain) in (1..).zip(&description.domains) {
         if domain.started_by.as_deref() != starter {
             continue;
@@ -41,14 +48,15 @@ fn archive(
         let context = || format!("domain \"{}\"", domain.name);
         let held = match domain.kind {
             Kind::Controller { .. } => {
-                Some(archive(description, console, Some(&domain.name), store)?.into())
+                let held = domains(description, console, Some(&domain.name), store)?;
+                Some(boot_archive::write::write(description.model, console, &held)?.into())
             }
             _ => None,
         };
         let plan = plan(number, domain, held, store).with_context(context)?;
-        domains.push(domain_builder::build(description.model, &plan).with_context(context)?);
+        found.push(domain_builder::build(description.model, &plan).with_context(context)?);
     }
-    Ok(boot_archive::write::write(description.model, console, &domains)?)
+    Ok(found)
 }
 
 /// Files read so far: domains share kernels.

@@ -284,6 +284,7 @@ impl Consoles {
         let (number, happening) = match event {
             Event::Note(ALL_ENDED) => return Some(Happening::AllEnded),
             Event::Note(text) => return Some(Happening::Note(text.into())),
+            Event::Measured(_) => return None, // `attest` reads it in the log
             Event::Started { number, ticks, .. } => {
                 (number, Happening::Started(number.into(), ticks))
             }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use boot_archive::Machine;
+
 /// The hypervisor's image, which the firmware loads.
 pub const HYPERVISOR: &str = "target/images/hypervisor";
 /// The same for a partition that has guests of its own.
@@ -25,6 +27,11 @@ pub fn top() -> PathBuf {
     }
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     top.canonicalize().unwrap_or(top)
+}
+
+/// The image that this machine needs.
+pub fn hypervisor(model: Machine) -> &'static str {
+    if model.is_nested() { HYPERVISOR_NESTED } else { HYPERVISOR }
 }
 
 /// How to come by a file that is not there, for the end of an error.

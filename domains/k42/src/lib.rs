@@ -6,6 +6,7 @@
 //! [`screen`] and [`run`]. The tests on target drive [`machine`] without a screen.
 #![forbid(unsafe_code)]
 
+pub mod attest;
 pub mod boot;
 pub mod compile;
 pub mod consoles;

@@ -80,8 +80,7 @@ pub fn prepare(
     options: &Options,
     folder: &Path,
 ) -> anyhow::Result<std::process::Command> {
-    let nested = description.model.is_nested();
-    let image = if nested { files::HYPERVISOR_NESTED } else { files::HYPERVISOR };
+    let image = files::hypervisor(description.model);
     let hypervisor = files::top().join(image);
     ensure!(hypervisor.is_file(), "there is no {image}; {}", files::remedy(image));
     let archive = folder.join("boot-archive");

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use boot_archive::Console;
 use clap::{Parser, Subcommand};
+use k42::attest::attest;
 use k42::compile::compile;
 use k42::description::{Description, Model};
 use k42::machine::Options;
 use k42::run::{Job, TROUBLE, run};
-use k42::{boot, description};
+use k42::{boot, description, files};
 
 /// Boots machines with K42 and Linux domains on the thin hypervisor.
 #[derive(Parser)]
@@ -76,6 +77,19 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Name what differs between a machine's last run and the files that it should start from.
+    ///
+    /// The hypervisor hashes all that it starts a domain from and says so in its log. This hashes the
+    /// same from the description and its files (kernel, device tree, file systems, rights, and the
+    /// hypervisor's own image) and compares. Exit status: 0 all agrees, 1 something differs, with a
+    /// line for each thing, 2 it cannot be told: a file or the log is missing.
+    Attest {
+        /// The machine's description.
+        file: PathBuf,
+        /// The folder with the run's logs [default: target/run/NAME].
+        #[arg(long, value_name = "DIR")]
+        log: Option<PathBuf>,
+    },
     /// Print what an auditor of the hypervisor has to read; fails when a budget is passed.
     Audit {
         /// Where to write the same as a page [default: target/audit.html].
@@ -115,6 +129,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let fault = match arguments.command {
         Command::Run { .. } => TROUBLE,
+        Command::Attest { .. } => 2,
         _ => 1,
     };
     match obey(arguments.command) {
@@ -156,6 +171,17 @@ fn obey(command: Command) -> anyhow::Result<u8> {
                 }
             }
             Ok(u8::from(faults > 0))
+        }
+        Command::Attest { file, log } => {
+            let description = Description::load(&file)?;
+            let usual = || files::top().join(files::RUN).join(&description.name);
+            let verdict = attest(&description, &log.unwrap_or_else(usual))?;
+            verdict.registers.iter().for_each(|line| println!("{line}"));
+            verdict.differences.iter().for_each(|line| println!("DIFFERS  {line}"));
+            if verdict.differences.is_empty() {
+                println!("all that ran is what the files give");
+            }
+            Ok(u8::from(!verdict.differences.is_empty()))
         }
         Command::Audit { html } => {
             let html = html.unwrap_or_else(|| k42_audit::root().join("target/audit.html"));

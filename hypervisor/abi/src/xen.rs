@@ -1,5 +1,6 @@
 //! Xen's hypercalls (public/xen.h): `sc 1` with r3 = [`crate::XEN_MARK`] | number, arguments from
-//! r4, result in r3: zero or more, or a negative errno.
+//! r4, result in r3: zero or more, or a negative errno. Xen has no call for measurements; it leaves
+//! 48 to 55 to each architecture.
 
 use k42_lib::GuestAddr;
 
@@ -52,4 +53,8 @@ crate::hypercall_table! {
     35 sysctl = Sysctl(argument: GuestAddr) needs CONTROL;
     /// Make, look at, change and end other domains (public/domctl.h).
     36 domctl = Domctl(argument: GuestAddr) needs CONTROL;
+    /// Read the domain's own register of measurements: 32 bytes.
+    48 measurement = Measurement(buffer: GuestAddr) needs BASIC;
+    /// Read a record of the measurement log: 56 bytes.
+    49 measurement_log = MeasurementLog(number: u64, buffer: GuestAddr) needs CONTROL;
 }

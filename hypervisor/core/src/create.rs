@@ -7,6 +7,7 @@ use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
 use crate::machine::{Machine, Partition, ProcessorId, Start};
 use crate::memory::GuestMemory;
+use crate::report::line;
 use crate::schedule::account::{Account, Share};
 use crate::vcpu::{State, Status, VcpuId};
 use arrayvec::{ArrayString, ArrayVec};
@@ -14,6 +15,7 @@ use boot_archive::Personality;
 use core::fmt;
 use core::sync::atomic::Ordering;
 use hv_abi::Rights;
+use k42_measure::Kind;
 use xen_sys::errno;
 
 /// What a new domain is to be.
@@ -36,6 +38,18 @@ pub(crate) struct Creation<'a> {
     pub(crate) creator: DomainId,
 }
 
+/// What is measured of it, as text: no field is forgotten here. The rights are measured by
+/// themselves, the byte order with the start.
+impl fmt::Display for Creation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[rustfmt::skip]
+        let Creation { name, personality, memory, vcpus, weight,
+            rights: _, little_endian: _, creator: _ } = self;
+        write!(f, "{name} {} ", personality.name())?;
+        write!(f, "memory {memory} vcpus {vcpus} weight {weight}")
+    }
+}
+
 /// Why a domain was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateError {
@@ -49,6 +63,8 @@ pub enum CreateError {
     Load(u64),
     /// Rights that are none to be given.
     Rights(u32),
+    /// The measurement log is full.
+    Log,
 }
 
 impl CreateError {
@@ -57,6 +73,7 @@ impl CreateError {
         match self {
             CreateError::Number(_) => errno::EEXIST,
             CreateError::Memory(..) => errno::ENOMEM,
+            CreateError::Log => errno::ENOSPC,
             CreateError::Vcpus(_) | CreateError::Load(_) | CreateError::Rights(_) => errno::EINVAL,
         }
     }
@@ -75,6 +92,7 @@ impl fmt::Display for CreateError {
             CreateError::Vcpus(count) => write!(f, "{count} vCPUs are none or more than there are"),
             CreateError::Load(at) => write!(f, "its image at {at:#x} lies outside its memory"),
             CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
+            CreateError::Log => write!(f, "the measurement log is full: boot the machine again"),
         }
     }
 }
@@ -121,6 +139,8 @@ impl<M: Machine> Hypervisor<M> {
             };
             (memory, shared)
         };
+        self.measure(id, Kind::Description, 0, line(new).as_bytes())?;
+        self.measure(id, Kind::Rights, 0, &rights.bits().to_le_bytes())?;
         Ok(Domain {
             name: ArrayString::from(new.name).unwrap_or_default(),
             rights,
@@ -189,11 +209,16 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Lets a domain's first vCPU run; its first turn is announced.
-    pub(crate) fn set_off(&self, boot: VcpuId, start: &Start) {
+    pub(crate) fn set_off(&self, boot: VcpuId, start: &Start) -> Result<(), CreateError> {
+        let Start { partition, entry, argument, little_endian, .. } = start;
+        let text = format_args!("entry {entry} argument {argument:#x} little {little_endian}");
+        let id = DomainId::new(partition.0).unwrap_or(DomainId::NONE);
+        self.measure(id, Kind::Start, 0, line(text).as_bytes())?;
         self.machine.install(boot, start);
         if let Some(slot) = self.vcpu(boot) {
             slot.status.lock().fresh = true;
         }
         self.launch(boot);
+        Ok(())
     }
 }

@@ -3,13 +3,13 @@
 //!
 //! Top-down: a machine calls [`Hypervisor::exit`] (`exit`) for whatever stops a guest; hypercalls
 //! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next; `start`
-//! (with `create`) and `end` are a domain's birth and death, `control` is what one domain may do to
-//! others; `memory` and `frames` own storage, `grants` lends it; `console` shares the serial line;
-//! `lan` is the switch between domains' network ports, which reach memory through `bus`; `report` says
-//! who did what, where.
+//! (with `create`) and `end` are a domain's birth and death, `measure` logs what it starts from;
+//! `control` is what one domain may do to others; `memory` and `frames` own storage, `grants` lends
+//! it; `lan` is the switch between domains' network ports, which reach memory through `bus`;
+//! `console` shares the serial line; `report` says who did what, where.
 //!
 //! Lock order, outermost first: admission, a domain's slot (two: by number), the LAN's switch, frames,
-//! a vCPU's status, a run queue, console.
+//! a vCPU's status, a run queue, the measurement log, console.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -34,6 +34,7 @@ pub mod grants;
 pub mod hypercall;
 pub mod lan;
 pub mod machine;
+pub mod measure;
 pub mod memory;
 mod report;
 pub mod schedule;
@@ -54,6 +55,7 @@ use domain::{Domain, DomainId, MAX_DOMAINS};
 use frames::Frames;
 use hv_abi::Rights;
 use lan::Switch;
+use measure::Log;
 use schedule::account::Rank;
 use schedule::queue::RunQueue;
 use spin::{Mutex, MutexGuard};
@@ -78,6 +80,7 @@ pub struct Hypervisor<M> {
     idle: AtomicU32,
     /// Held while processor time is reserved: one at a time looks at what is free.
     admission: Mutex<()>,
+    log: Mutex<Log>,
     console: Mutex<Console>,
     /// What is left of created domains that have ended.
     remains: Mutex<RemainsList>,
@@ -156,6 +159,7 @@ impl<M: Machine> Hypervisor<M> {
             queues: [const { Mutex::new(RunQueue::new()) }; MAX_PROCESSORS],
             idle: AtomicU32::new(0),
             admission: Mutex::new(()),
+            log: Mutex::new(Log::new()),
             console: Mutex::new(Console::new()),
             remains: Mutex::new(RemainsList::new_const()),
             lan: Mutex::new(Switch::new()),
@@ -165,8 +169,10 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Gives it storage and processors. `entered` is the timebase at the image's first instruction.
-    pub fn init(&self, frames: Frames, processors: u32, entered: u64) {
+    pub fn init(&self, mut frames: Frames, processors: u32, entered: u64) {
         let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
+        self.log.lock().start =
+            frames.allocate(&self.machine, measure::SIZE, frames::Owner::PLATFORM);
         *self.frames.lock() = frames;
         self.processors.store(processors.clamp(1, most), Ordering::Relaxed);
         self.entered.store(entered, Ordering::Relaxed);

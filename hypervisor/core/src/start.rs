@@ -10,18 +10,22 @@ use boot_archive::{Archive, DomainImage};
 use core::fmt;
 use core::sync::atomic::Ordering;
 use k42_lib::GuestAddr;
+use k42_measure::Kind;
 use k42_wire::Event;
 
 impl<M: Machine> Hypervisor<M> {
-    /// Introduces the machine with `words`, then builds and starts the domains of an archive. What
-    /// cannot be started is reported; the rest runs. Before any processor runs a guest.
-    pub fn start_all(&self, archive: &Archive<'_>, words: fmt::Arguments<'_>) {
+    /// Introduces the machine with `words` and measures the hypervisor's own `image`, then builds and
+    /// starts the domains of an archive. What cannot be started is reported; the rest runs. Before any
+    /// processor runs a guest.
+    pub fn start_all(&self, archive: &Archive<'_>, image: &[u8], words: fmt::Arguments<'_>) {
         self.console.lock().set_style(match archive.console() {
             boot_archive::Console::Framed => Style::Framed,
             boot_archive::Console::Plain => Style::Plain,
         });
         self.console.lock().set_name(k42_wire::Channel::HYPERVISOR, "hypervisor");
         self.note(words);
+        // A log without room refuses every domain below.
+        let _ = self.measure(DomainId::NONE, Kind::Hypervisor, 0, image);
         for image in archive.domains() {
             match image {
                 Err(error) => self.note(format_args!("boot archive: {error}")),
@@ -50,10 +54,14 @@ impl<M: Machine> Hypervisor<M> {
                 creator: DomainId::NONE,
             },
         )?;
-        if let Err(error) = self.load(id, image) {
+        let made = self.load(id, image).and_then(|()| self.set_off_first(id, image));
+        if made.is_err() {
             self.discard(id);
-            return Err(error);
         }
+        made
+    }
+
+    fn set_off_first(&self, id: DomainId, image: &DomainImage<'_>) -> Result<(), CreateError> {
         let boot = self.vcpus_of(id).first().copied().ok_or(CreateError::Vcpus(image.vcpus))?;
         self.set_off(
             boot,
@@ -64,11 +72,10 @@ impl<M: Machine> Hypervisor<M> {
                 little_endian: image.little_endian,
                 little_endian_interrupts: image.little_endian,
             },
-        );
-        Ok(())
+        )
     }
 
-    /// Fills a domain's memory.
+    /// Fills a domain's memory, and measures what with.
     fn load(&self, id: DomainId, image: &DomainImage<'_>) -> Result<(), CreateError> {
         let slot = self.domain(id);
         let domain = slot.as_ref().ok_or(CreateError::Number(image.number))?;
@@ -77,6 +84,7 @@ impl<M: Machine> Hypervisor<M> {
                 .memory
                 .write(&self.machine, GuestAddr::new(load.guest_address), load.data)
                 .map_err(|error| CreateError::Load(error.0.value()))?;
+            self.measure(id, Kind::Load, load.guest_address, load.data)?;
         }
         Ok(())
     }

@@ -8,6 +8,9 @@ use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, VcpuId};
 use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
 
+/// What stands for the hypervisor's own image.
+pub const IMAGE: &[u8] = b"the hypervisor's code and constants";
+
 /// A domain of a test.
 #[derive(Clone, Debug)]
 pub struct Guest {
@@ -67,7 +70,7 @@ impl Board {
             boot_archive::write::write(boot_archive::Machine::Powernv9, Console::Framed, &domains)
                 .expect("the test's domains are sound");
         let archive = Archive::parse(&bytes).expect("what was written can be read");
-        self.hv.start_all(&archive, format_args!("test"));
+        self.hv.start_all(&archive, IMAGE, format_args!("test"));
     }
 
     /// Lets processor `n` choose what to run, as if it had nothing so far; the place of the vCPU.
@@ -187,6 +190,6 @@ fn domain(number: u16, guest: &Guest) -> Domain {
         entry: 0,
         device_tree: 0x1000,
         little_endian: guest.personality == Personality::Xen,
-        loads: vec![Blob { guest_address: 0, data: guest.image.clone().into() }],
+        loads: vec![Blob { what: "image", guest_address: 0, data: guest.image.clone().into() }],
     }
 }

@@ -9,7 +9,7 @@ mod board;
 mod check;
 pub mod fuzz;
 
-pub use board::{Board, Guest};
+pub use board::{Board, Guest, IMAGE};
 
 use hv_core::frames::{Entry, FRAME_SIZE, Frames};
 use hv_core::{Fault, Frame, Hypervisor, Machine, Partition, ProcessorId, Start, VcpuId};

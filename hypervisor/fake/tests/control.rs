@@ -7,6 +7,7 @@ use hv_abi::{Rights, XEN_MARK};
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest};
 use k42_lib::vector;
+use k42_measure::{Digest, Kind, Record};
 use std::mem::offset_of;
 use xen_sys::domctl::{self as op, CreateDomain, GetDomainInfo, VcpuContext};
 use xen_sys::sysctl::{self, GetDomainInfoList, PhysicalInfo, ReadConsole};
@@ -446,4 +447,25 @@ fn a_controller_sets_shares_and_reservations() {
     let full = scheduler(&mut board, number, [reserve, put, 10_000, 9_500, 0]);
     assert_eq!(full, errno(errno::EBUSY), "some of the processor is everybody's");
     assert_eq!(scheduler(&mut board, number, [reserve, put, 0, 0, 0]), 0);
+}
+
+#[test]
+fn a_domain_that_is_created_is_measured() {
+    let text = |kind, text: &str| {
+        let (size, digest) = (text.len() as u64, Digest::of(text.as_bytes()));
+        Record { domain: 3, kind, at: 0, size, digest }
+    };
+    let rights = (Rights::XEN | Rights::EVENTS).bits().to_le_bytes();
+    let expected = [
+        text(Kind::Description, "child xen memory 0 vcpus 1 weight 256"),
+        Record { size: 4, digest: Digest::of(&rights), ..text(Kind::Rights, "") },
+        text(Kind::Start, "entry 0x100 argument 0x77 little true"),
+    ];
+    let mut board = board();
+    let before = (0..).take_while(|&number| board.hv.record(number).is_some()).count() as u64;
+    assert_eq!(create(&mut board, NEW, 0), Ok(3));
+    assert_eq!(set_context(&mut board, 3, 0), 0);
+    for (number, record) in (before..).zip(&expected) {
+        assert_eq!(board.hv.record(number), Some(record.bytes()), "{record}");
+    }
 }

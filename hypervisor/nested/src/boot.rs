@@ -26,6 +26,7 @@ static TREE: Tree = Tree { filler: 0, bytes: UnsafeCell::new([0; 512 << 10]) };
 
 unsafe extern "C" {
     static __image_start: u8;
+    static __constants_end: u8;
     static __image_end: u8;
     static vectors_start: u8;
     static vectors_end: u8;
@@ -61,8 +62,10 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
     let frames = unsafe { tree::frames(&tree, [image(), archive_at]) };
     machine::init_processor(ProcessorId(0));
     HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered);
-    // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever.
-    if let Err(error) = unsafe { start::start_domains(&HYPERVISOR, archive_at, count) } {
+    let constants = (image().0, RealAddr::new(&raw const __constants_end as u64));
+    // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever, and the
+    // image's code and constants stay as they are.
+    if let Err(error) = unsafe { start::start_domains(&HYPERVISOR, constants, archive_at, count) } {
         fail(format_args!("the boot archive cannot be used: {error}"));
     }
     for (number, server) in (0u32..).zip(processors).skip(1) {

@@ -54,21 +54,25 @@ pub fn arrived() {
     ARRIVING.store(NOBODY, Ordering::Release);
 }
 
-/// Starts the domains of the archive that the firmware has loaded there.
+/// Measures the hypervisor's code and constants, in `image`, and starts the domains of the archive
+/// that the firmware has loaded to `archive`.
 ///
 /// # Safety
-/// The range is storage that nobody writes to from now on.
+/// The ranges are storage that nobody writes to from now on.
 pub unsafe fn start_domains<M: Machine>(
     hypervisor: &Hypervisor<M>,
-    (start, end): Range,
+    image: Range,
+    archive: Range,
     processors: usize,
 ) -> Result<(), ArchiveError> {
-    let length = (end.value() - start.value()) as usize;
-    // SAFETY: the caller says so.
-    let bytes = unsafe { core::slice::from_raw_parts(start.value() as *const u8, length) };
-    let archive = Archive::parse(bytes)?;
+    let [image, archive] = [image, archive].map(|(start, end)| {
+        let length = (end.value() - start.value()) as usize;
+        // SAFETY: the caller says so.
+        unsafe { core::slice::from_raw_parts(start.value() as *const u8, length) }
+    });
+    let archive = Archive::parse(archive)?;
     let free = hypervisor.free_frames() as u64 * FRAME_SIZE;
     let says = format_args!("{processors} processors, {} MiB free", free >> 20);
-    hypervisor.start_all(&archive, says);
+    hypervisor.start_all(&archive, image, says);
     Ok(())
 }

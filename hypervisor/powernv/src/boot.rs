@@ -5,6 +5,7 @@ use crate::machine;
 use crate::opal;
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
+use core::mem::MaybeUninit;
 use fdt::Fdt;
 use hv_core::{MAX_PROCESSORS, ProcessorId};
 use hv_power::{spr, start, storage, tree};
@@ -12,18 +13,26 @@ use k42_lib::RealAddr;
 
 /// What a processor needs before it has a vCPU.
 struct Seat {
-    cpu: UnsafeCell<Option<Cpu>>,
-    context: UnsafeCell<Option<Context>>,
+    cpu: UnsafeCell<MaybeUninit<Cpu>>,
+    context: UnsafeCell<MaybeUninit<Context>>,
+}
+
+impl Seat {
+    /// Nothing yet, so that it takes no room in the image.
+    const fn empty() -> Seat {
+        let (cpu, context) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+        Seat { cpu: UnsafeCell::new(cpu), context: UnsafeCell::new(context) }
+    }
 }
 
 // SAFETY: a seat is used by its processor alone.
 unsafe impl Sync for Seat {}
 
-static SEATS: [Seat; MAX_PROCESSORS] =
-    [const { Seat { cpu: UnsafeCell::new(None), context: UnsafeCell::new(None) } }; MAX_PROCESSORS];
+static SEATS: [Seat; MAX_PROCESSORS] = [const { Seat::empty() }; MAX_PROCESSORS];
 
 unsafe extern "C" {
     static __image_start: u8;
+    static __constants_end: u8;
     static __image_end: u8;
     static vectors_start: u8;
     static vectors_end: u8;
@@ -60,8 +69,10 @@ extern "C" fn powernv_boot(tree: *const u8, opal: u64, entry: u64, entered: u64)
     let frames = unsafe { tree::frames(&tree, [image(), archive_at]) };
     machine::init_processor(ProcessorId(0));
     HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered);
-    // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever.
-    if let Err(error) = unsafe { start::start_domains(&HYPERVISOR, archive_at, count) } {
+    let constants = (image().0, RealAddr::new(&raw const __constants_end as u64));
+    // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever, and the
+    // image's code and constants stay as they are.
+    if let Err(error) = unsafe { start::start_domains(&HYPERVISOR, constants, archive_at, count) } {
         fail(format_args!("the boot archive cannot be used: {error}"));
     }
     for (number, pir) in (0u32..).zip(processors).skip(1) {
@@ -106,9 +117,9 @@ fn run(number: ProcessorId) -> ! {
     unsafe { core::arch::asm!("mr {}, 2", out(reg) toc, options(nomem, nostack)) };
     let stack = start::stack_top(number);
     // SAFETY: the seat is this processor's, and this is its first use.
-    let cpu = unsafe { &mut *seat.cpu.get() }.insert(Cpu::new(number, stack, toc));
+    let cpu = unsafe { &mut *seat.cpu.get() }.write(Cpu::new(number, stack, toc));
     // SAFETY: as above.
-    let context = unsafe { &mut *seat.context.get() }.insert(Context::boot(cpu));
+    let context = unsafe { &mut *seat.context.get() }.write(Context::boot(cpu));
     let switch = &raw const switch_offset;
     // SAFETY: `switch.S` defines the word.
     let switch = unsafe { switch.read() };

@@ -13,6 +13,7 @@ mod fuzz;
 mod grants;
 mod isolation;
 mod lan;
+mod measure;
 mod privilege;
 mod talk;
 
@@ -52,6 +53,7 @@ const TESTS: &[(&str, Test)] = &[
     ("lanping", lan::ping),
     ("lansource", lan::source),
     ("lansink", lan::sink),
+    ("measure", measure::own),
     ("priv", privilege::privileged_instruction),
     ("userhcall", privilege::hypercall_from_user),
 ];

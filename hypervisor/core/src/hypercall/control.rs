@@ -4,7 +4,7 @@
 use super::Caller;
 use super::argument::{Argument, Record};
 use crate::Hypervisor;
-use crate::create::Creation;
+use crate::create::{CreateError, Creation};
 use crate::domain::DomainId;
 use crate::frames::FRAME_SIZE;
 use crate::machine::{Machine, Partition, Start};
@@ -210,7 +210,7 @@ impl<M: Machine> Hypervisor<M> {
         if !self.vcpu(vcpu).is_some_and(stopped) {
             return Err(errno::EBUSY);
         }
-        self.set_off(
+        let set_off = self.set_off(
             vcpu,
             &Start {
                 partition: Partition(id.number().into()),
@@ -220,7 +220,7 @@ impl<M: Machine> Hypervisor<M> {
                 little_endian_interrupts: little_endian,
             },
         );
-        Ok(())
+        set_off.map_err(CreateError::errno)
     }
 
     /// Tells where a vCPU is that is on no processor.

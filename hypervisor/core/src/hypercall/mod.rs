@@ -10,6 +10,7 @@ mod events;
 mod grants;
 mod hvm;
 mod lan;
+mod measure;
 mod memory;
 mod papr;
 mod rtas;

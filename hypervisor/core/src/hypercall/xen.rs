@@ -12,7 +12,10 @@ use xen_sys::{errno, sched, version, xen};
 pub(super) const NO_SUCH_CALL: i64 = -(errno::ENOSYS as i64);
 /// What a call gives that the domain has no right to.
 pub(super) const NOT_PERMITTED: i64 = -(errno::EPERM as i64);
-const BAD_ADDRESS: i64 = -(errno::EFAULT as i64);
+/// What a call gives that names memory that is not the domain's.
+pub(super) const BAD_ADDRESS: i64 = -(errno::EFAULT as i64);
+/// What a call gives that asks for more than there is.
+pub(super) const NO_ENTRY: i64 = -(errno::ENOENT as i64);
 const INVALID: i64 = -(errno::EINVAL as i64);
 
 /// The version of Xen's interface that the structures follow, as XENVER_version gives it.
@@ -65,6 +68,8 @@ impl<M: Machine> Hypervisor<M> {
                 }
                 _ => NO_SUCH_CALL,
             },
+            XenCall::Measurement { buffer } => self.read_measurement(caller, buffer),
+            XenCall::MeasurementLog { number, buffer } => self.read_log(caller, number, buffer),
         }
     }
 
