@@ -46,7 +46,7 @@ impl Mac {
 
 /// The switch. Sets of ports have a bit for each domain's number.
 pub struct Switch {
-    open: u64,
+    pub(crate) open: u64,
     /// Ports that have sent: where their addresses are is known.
     learned: u64,
     /// Ports that want multicast frames.
@@ -134,7 +134,7 @@ impl Default for Switch {
 }
 
 /// The set of one port.
-fn bit(id: DomainId) -> u64 {
+pub(crate) fn bit(id: DomainId) -> u64 {
     1u64.checked_shl(id.number().into()).unwrap_or(0)
 }
 

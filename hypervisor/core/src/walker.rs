@@ -102,6 +102,7 @@ impl<M: Machine> Hypervisor<M> {
     pub fn walk(&self, wrong: &mut Wrong<'_>, seen: &mut dyn FnMut(DomainId, Leaf)) {
         let domains: ArrayVec<_, { crate::domain::MAX_DOMAINS + 1 }> =
             self.domains.iter().map(spin::Mutex::lock).collect();
+        let switch = self.lan.lock();
         let frames = self.frames.lock();
         let vcpus: ArrayVec<MutexGuard<'_, Status>, MAX_VCPUS> =
             self.vcpus.iter().map(|slot| slot.status.lock()).collect();
@@ -109,6 +110,11 @@ impl<M: Machine> Hypervisor<M> {
             self.queues.iter().map(spin::Mutex::lock).collect();
         let all = All { machine: &self.machine, domains: &domains, frames: &frames };
         all.owners(wrong);
+        let ports = all.living().filter(|(_, domain)| domain.lan.is_some());
+        let ports = ports.fold(0, |open, (id, _)| open | crate::lan::bit(id));
+        if switch.open != ports {
+            wrong(format_args!("ports {ports:#x} are open, the switch knows {:#x}", switch.open));
+        }
         let mut borrowed: u64 = 0;
         for (id, domain) in all.living() {
             borrowed = borrowed.saturating_add(all.memory(id, domain, wrong, seen));

@@ -234,12 +234,14 @@ impl Machine for Fake {
     }
 
     fn load_entry(&self, at: RealAddr) -> u64 {
+        assert!(at.is_aligned(8), "an entry at {at}");
         let mut bytes = [0; 8];
         self.read(at, &mut bytes);
         u64::from_be_bytes(bytes)
     }
 
     fn store_entry(&self, at: RealAddr, entry: u64) {
+        assert!(at.is_aligned(8), "an entry at {at}");
         self.write(at, &entry.to_be_bytes());
     }
 

@@ -271,23 +271,25 @@ fn a_frame_that_is_none_is_refused_and_reaches_nobody() {
 
 #[test]
 fn the_switch_learns_where_addresses_are() {
-    let mut lan = Lan::new(3);
-    (1..=3).for_each(|n| lan.supply(n, 8));
+    let mut lan = Lan::new(4);
+    (1..=4).for_each(|n| lan.supply(n, 8));
     assert_eq!(lan.send(1, &frame(mac(2), mac(1), b"where")), code::SUCCESS);
-    assert_eq!(lan.counts(), [0, 1, 1], "not known: to all");
+    assert_eq!(lan.counts(), [0, 1, 1, 1], "not known: to all");
     assert_eq!(lan.send(2, &frame(mac(1), mac(2), b"here")), code::SUCCESS);
-    assert_eq!(lan.counts(), [1, 0, 0], "known by what it sent");
+    assert_eq!(lan.counts(), [1, 0, 0, 0], "known by what it sent");
     assert_eq!(lan.send(1, &frame(mac(2), mac(1), b"thanks")), code::SUCCESS);
-    assert_eq!(lan.counts(), [0, 1, 0]);
+    assert_eq!(lan.counts(), [0, 1, 0, 0]);
     assert_eq!(lan.send(1, &frame(mac(1), mac(1), b"me")), code::SUCCESS);
-    assert_eq!(lan.counts(), [0, 0, 0], "its own");
+    assert_eq!(lan.counts(), [0, 0, 0, 0], "its own");
     // With its port closed, or at another address, it is not known any more.
     assert_eq!(lan.call(2, FREE, &[]), code::SUCCESS);
     assert_eq!(lan.send(1, &frame(mac(2), mac(1), b"gone")), code::SUCCESS);
-    assert_eq!(lan.counts(), [0, 0, 1]);
+    assert_eq!(lan.counts(), [0, 0, 1, 1]);
     assert_eq!(lan.call(1, CHANGE_MAC, &[0x0200_0000_0001]), code::SUCCESS);
-    assert_eq!(lan.send(3, &frame(mac(1), mac(3), b"old")), code::SUCCESS);
-    assert_eq!(lan.counts(), [1, 0, 0], "flooded");
+    for address in [mac(1), 0x0200_0000_0001] {
+        assert_eq!(lan.send(3, &frame(address, mac(3), b"moved")), code::SUCCESS);
+        assert_eq!(lan.counts(), [1, 0, 0, 1], "{address:#x}");
+    }
 }
 
 #[test]
@@ -416,7 +418,7 @@ fn a_guest_that_spoils_its_chain_loses_its_own_frames() {
     let mut lan = Lan::new(3);
     (2..=3).for_each(|n| lan.supply(n, 8));
     // The last buffer names a next one outside, then one that is not aligned, then itself.
-    for (round, next) in [END, u64::MAX, BUFFERS + 7 * 0x800].into_iter().enumerate() {
+    for (round, next) in [END, u64::MAX, BUFFERS + 3, BUFFERS + 7 * 0x800].into_iter().enumerate() {
         let last = BUFFERS + 7 * 0x800;
         assert_eq!(lan.post(2, last, 0x800), code::SUCCESS);
         lan.board.poke(2, last + 8, &next.to_be_bytes());
