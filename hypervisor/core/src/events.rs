@@ -12,8 +12,10 @@ use xen_sys::errno;
 
 /// Ports of a domain. The shared page has room for 4,096.
 pub const MAX_PORTS: usize = 256;
-/// The virtual interrupts that there are sources for: console input, frames of the logical LAN.
-const SOURCES: [u32; 2] = [xen_sys::xen::VIRQ_CONSOLE, xen_sys::xen::VIRQ_ARCH_0];
+/// The virtual interrupts that there are sources for: console input, frames of the logical LAN, the
+/// end of a domain that this one created.
+const SOURCES: [u32; 3] =
+    [xen_sys::xen::VIRQ_CONSOLE, xen_sys::xen::VIRQ_ARCH_0, xen_sys::xen::VIRQ_DOM_EXC];
 
 /// Offsets in `shared_info`; a test holds them against the structure.
 mod offset {
