@@ -59,9 +59,9 @@ impl<M: Machine> Hypervisor<M> {
                 }
                 Ok(sched::SCHEDOP_SHUTDOWN) => self.shutdown(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN_CODE) => self.latch_code(caller, argument),
-                Ok(sched::SCHEDOP_WATCHDOG) => {
-                    self.watchdog(caller, argument).unwrap_or_else(|error| -i64::from(error))
-                }
+                Ok(sched::SCHEDOP_WATCHDOG) => self
+                    .watchdog(caller, argument)
+                    .unwrap_or_else(|errno| i64::from(errno).saturating_neg()),
                 _ => NO_SUCH_CALL,
             },
         }
