@@ -6,7 +6,7 @@
 use crate::source::{Line, lines};
 use crate::table::{Table, number};
 use crate::unsafes::kinds;
-use crate::{AT_BOOT, HYPERVISOR, root};
+use crate::{AT_BOOT, HYPERVISOR, IMAGES, root};
 use anyhow::Context;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -172,10 +172,25 @@ pub fn crate_counts(folder: &str) -> anyhow::Result<(Count, Count)> {
     Ok((code, asm))
 }
 
-/// The sum over the crates that run in hypervisor mode.
+/// The sums over the crates of each image that runs in hypervisor mode.
+pub fn images() -> anyhow::Result<Vec<(&'static str, Count, Count)>> {
+    let sum = |(name, own): &(&'static str, [&str; 2])| {
+        let other = IMAGES.iter().filter(|(other, _)| other != name).flat_map(|(_, crates)| crates);
+        let other: Vec<_> = other.filter(|folder| !own.contains(folder)).collect();
+        let (rust, assembly) = sum(|folder| !other.contains(&&folder))?;
+        Ok((*name, rust, assembly))
+    };
+    IMAGES.iter().map(sum).collect()
+}
+
+/// The sum over all crates that run in hypervisor mode, in one image or the other.
 pub fn hypervisor() -> anyhow::Result<(Count, Count)> {
+    sum(|_| true)
+}
+
+fn sum(counts: impl Fn(&str) -> bool) -> anyhow::Result<(Count, Count)> {
     let mut sum = (Count::default(), Count::default());
-    for folder in HYPERVISOR {
+    for folder in HYPERVISOR.into_iter().filter(|folder| counts(folder)) {
         let (code, asm) = crate_counts(folder)?;
         sum.0 += code;
         sum.1 += asm;
@@ -204,6 +219,10 @@ pub(crate) fn table() -> anyhow::Result<Table> {
     let (code, asm) = hypervisor()?;
     table.row(row("all Rust".into(), code));
     table.row(row("all assembly".into(), asm));
+    for (image, code, asm) in images()? {
+        table.row(row(format!("Rust in the image {image}"), code));
+        table.row(row(format!("assembly in the image {image}"), asm));
+    }
     Ok(table)
 }
 

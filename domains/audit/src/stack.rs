@@ -17,6 +17,10 @@ const ENTRIES: [&str; 4] = ["powernv_exit", "powernv_switch", "powernv_fatal", "
 /// device tree recurses with the tree's depth, so there the listing alone has no bound.
 const BOOT: &str = "powernv_boot";
 
+/// Where guests come in once one has run, on bare metal and nested.
+const FROM_GUESTS: [&str; 5] =
+    ["powernv_exit", "powernv_switch", "powernv_fatal", "nested_fatal", "hv_nested::context::run"];
+
 /// A processor's stack.
 pub const STACK: u64 = 32 << 10;
 
@@ -109,7 +113,7 @@ impl Calls {
     /// What a guest's ways in lead to by name. What is behind a pointer is not told: it is the
     /// formatting of what some function reached by name has at hand.
     pub fn after_boot(&self) -> BTreeSet<&str> {
-        let ways_in = ENTRIES.iter().filter_map(|entry| self.find(entry));
+        let ways_in = FROM_GUESTS.iter().filter_map(|entry| self.find(entry));
         let reached: BTreeSet<usize> = ways_in.flat_map(|entry| self.reach(entry)).collect();
         reached.into_iter().map(|at| self.nodes[at].name.as_str()).collect()
     }

@@ -40,19 +40,19 @@ fn the_hypervisor_image_is_small() {
 
 #[test]
 fn what_works_at_boot_is_out_of_a_guests_reach() {
-    let calls = Calls::new(&k42_audit::image::functions("hypervisor").unwrap());
-    let all = calls.names();
-    let after = calls.after_boot();
-    assert!(after.len() > 50 && after.len() < all.len(), "{} of {}", after.len(), all.len());
-    for (file, module) in k42_audit::AT_BOOT {
-        assert!(k42_audit::root().join(file).exists(), "there is no {file}: mend the list");
-        let reached: Vec<_> = after.iter().filter(|name| name.contains(module)).collect();
-        assert!(reached.is_empty(), "{file} runs after boot: {reached:?}");
+    for (image, _) in k42_audit::IMAGES {
+        let calls = Calls::new(&k42_audit::image::functions(image).unwrap());
+        let all = calls.names();
+        let after = calls.after_boot();
+        assert!(after.len() > 50 && after.len() < all.len(), "{} of {}", after.len(), all.len());
+        for (file, module) in k42_audit::AT_BOOT {
+            assert!(k42_audit::root().join(file).exists(), "there is no {file}: mend the list");
+            let reached: Vec<_> = after.iter().filter(|name| name.contains(module)).collect();
+            assert!(reached.is_empty(), "{image}: {file} runs after boot: {reached:?}");
+        }
+        let found = all.iter().any(|name| name.contains("boot_archive::read::"));
+        assert!(found, "the check finds nothing in {image}");
     }
-    assert!(
-        all.iter().any(|name| name.contains("boot_archive::read::")),
-        "the check finds nothing"
-    );
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What the hypervisor says: one line an event, on its own console channel.
 
-use crate::Hypervisor;
+use crate::domain::DomainId;
 use crate::machine::Machine;
+use crate::{Hypervisor, Processor};
 use arrayvec::ArrayString;
 use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
 use k42_wire::{Channel, Event};
 
 /// The longest line; what is longer is cut.
@@ -48,5 +50,20 @@ impl<M: Machine> Hypervisor<M> {
     pub fn note(&self, text: fmt::Arguments<'_>) {
         let line = line(text);
         self.say(Event::Note(&line));
+    }
+
+    /// Says that a domain's first instruction comes next.
+    pub(crate) fn announce(&self, processor: &Processor, id: DomainId) {
+        let now = self.machine.timebase();
+        let Some((name, size)) = self.domain(id).as_ref().map(|d| (d.name, d.memory.size())) else {
+            return;
+        };
+        self.say(Event::Started {
+            number: id.number().into(),
+            name: &name,
+            processor: processor.id.0,
+            mebibytes: size >> 20,
+            ticks: now.saturating_sub(self.entered.load(Ordering::Relaxed)),
+        });
     }
 }

@@ -1,17 +1,15 @@
 //! The start of domains from the boot archive: memory, images, vCPUs. What can be parsed on the
 //! host was parsed there (`domains/builder`); here bytes are copied.
 
+use crate::Hypervisor;
 use crate::console::Style;
 use crate::create::{CreateError, Creation};
 use crate::domain::DomainId;
 use crate::machine::{Machine, Partition, Start};
-use crate::{Hypervisor, Processor};
 use boot_archive::{Archive, DomainImage};
 use core::fmt;
-use core::sync::atomic::Ordering;
 use k42_lib::GuestAddr;
 use k42_measure::Kind;
-use k42_wire::Event;
 
 impl<M: Machine> Hypervisor<M> {
     /// Introduces the machine with `words` and measures the hypervisor's own `image`, then builds and
@@ -87,20 +85,5 @@ impl<M: Machine> Hypervisor<M> {
             self.measure(id, Kind::Load, load.guest_address, load.data)?;
         }
         Ok(())
-    }
-
-    /// Says that a domain's first instruction comes next.
-    pub(crate) fn announce(&self, processor: &Processor, id: DomainId) {
-        let now = self.machine.timebase();
-        let Some((name, size)) = self.domain(id).as_ref().map(|d| (d.name, d.memory.size())) else {
-            return;
-        };
-        self.say(Event::Started {
-            number: id.number().into(),
-            name: &name,
-            processor: processor.id.0,
-            mebibytes: size >> 20,
-            ticks: now.saturating_sub(self.entered.load(Ordering::Relaxed)),
-        });
     }
 }

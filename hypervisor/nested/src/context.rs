@@ -6,7 +6,7 @@
 
 use crate::abi::{self, GuestState, VERSION};
 use crate::machine::{CPUS, Nested, this_processor};
-use crate::{boot::fail, hcall, special};
+use crate::{hcall, special, stop::fail};
 use core::sync::atomic::Ordering;
 use hv_core::vcpu::MAX_VCPUS;
 use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, Start, VcpuId};

@@ -4,7 +4,7 @@
 //! The hypervisor below us switches between us and a guest: [`abi`] is what passes between the two
 //! (the nested API, version 1), [`hcall`] how it is called and what else it does for a partition.
 //! What it does not switch, [`context`] does. `entry.S` has the first instructions, `vectors.S` the
-//! few interrupts that reach us; [`boot`] brings the machine up; [`machine`] implements what the
+//! few interrupts that reach us; [`boot`] brings the machine up, [`stop`] ends it; [`machine`] implements what the
 //! policy asks for. Registers and storage are as on bare metal: `hypervisor/power`.
 #![no_std]
 
@@ -14,6 +14,7 @@ mod context;
 mod hcall;
 mod machine;
 mod special;
+mod stop;
 
 core::arch::global_asm!(include_str!("entry.S"));
 core::arch::global_asm!(include_str!("vectors.S"));

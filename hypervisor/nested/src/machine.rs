@@ -238,6 +238,6 @@ impl Machine for Nested {
     }
 
     fn power_off(&self) -> ! {
-        crate::boot::power_off()
+        crate::stop::power_off()
     }
 }

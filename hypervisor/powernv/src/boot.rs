@@ -1,10 +1,10 @@
 //! Bringing the machine up: firmware, storage, vectors, domains, then the processors.
 
-use crate::context::{self, Context, Cpu, HYPERVISOR};
+use crate::context::{Context, Cpu, HYPERVISOR};
 use crate::machine;
 use crate::opal;
+use crate::stop::fail;
 use core::cell::UnsafeCell;
-use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 use fdt::Fdt;
 use hv_core::{MAX_PROCESSORS, ProcessorId};
@@ -125,30 +125,4 @@ fn run(number: ProcessorId) -> ! {
     let switch = unsafe { switch.read() };
     // SAFETY: the boot context is live for ever and its stack is this processor's.
     unsafe { enter_guests(&raw mut *context as u64, switch) }
-}
-
-/// Writes to the firmware's console.
-struct Firmware;
-
-impl Write for Firmware {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        opal::console_write(text.as_bytes());
-        Ok(())
-    }
-}
-
-/// The hypervisor cannot go on: says why, unframed, and turns the machine off.
-pub(crate) fn fail(why: fmt::Arguments<'_>) -> ! {
-    let (processor, domain) = (spr::read::<{ spr::PIR }>(), spr::read::<{ spr::LPIDR }>());
-    let vcpu = context::last_vcpu();
-    let _ = writeln!(
-        Firmware,
-        "\nhypervisor: stopped: {why}; processor {processor:#x}, vCPU {vcpu:?} of domain {domain}"
-    );
-    opal::power_off()
-}
-
-#[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    fail(format_args!("{info}"))
 }

@@ -183,7 +183,7 @@ fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
             HYPERVISOR.released(old);
         }
         let at = SLOTS.take(vcpu, cpu.number).unwrap_or_else(|ProcessorId(holder)| {
-            crate::boot::fail(format_args!(
+            crate::stop::fail(format_args!(
                 "vCPU {vcpu:?} was to run, whose registers processor {holder} has"
             ))
         });
@@ -262,7 +262,7 @@ unsafe extern "C" fn powernv_fatal(
     hsrr0: u64,
 ) -> ! {
     let (dar, dsisr) = (spr::read::<{ spr::DAR }>(), spr::read::<{ spr::DSISR }>());
-    crate::boot::fail(format_args!(
+    crate::stop::fail(format_args!(
         "interrupt {vector:#x} in the hypervisor: srr0 {srr0:#x} srr1 {srr1:#x} hsrr0 {hsrr0:#x} dar {dar:#x} dsisr {dsisr:#x}"
     ))
 }
