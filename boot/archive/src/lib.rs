@@ -140,6 +140,23 @@ impl Personality {
     }
 }
 
+/// How a domain's vCPUs take part in the processors, besides their weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scheduling {
+    /// The most each gets of what is shared, in hundredths of a processor; 0 for no such bound.
+    pub cap: u32,
+    /// The processors that they may run on, a bit for each.
+    pub processors: u32,
+    /// Ticks that each gets in every period of so many ticks.
+    pub reserved: Option<(u64, u64)>,
+}
+
+impl Default for Scheduling {
+    fn default() -> Scheduling {
+        Scheduling { cap: 0, processors: u32::MAX, reserved: None }
+    }
+}
+
 /// Whether `name` may name a domain: `[a-z0-9-]{1,24}`.
 pub fn is_domain_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len())

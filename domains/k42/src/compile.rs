@@ -89,6 +89,7 @@ fn plan(number: u16, domain: &DomainDescription, store: &mut Store) -> anyhow::R
         memory_size: domain.memory,
         vcpus: domain.vcpus,
         weight: domain.weight,
+        scheduling: domain.scheduling,
         rights: domain.rights,
         guest,
     })

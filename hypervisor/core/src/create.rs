@@ -7,6 +7,7 @@ use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
 use crate::machine::{Machine, Partition, ProcessorId, Start};
 use crate::memory::GuestMemory;
+use crate::schedule::Refused;
 use crate::schedule::account::{Account, Share};
 use crate::vcpu::{State, Status, VcpuId};
 use arrayvec::{ArrayString, ArrayVec};
@@ -49,6 +50,8 @@ pub enum CreateError {
     Load(u64),
     /// Rights that are none to be given.
     Rights(u32),
+    /// Its vCPUs get no such share of a processor.
+    Share(Refused),
 }
 
 impl CreateError {
@@ -57,7 +60,10 @@ impl CreateError {
         match self {
             CreateError::Number(_) => errno::EEXIST,
             CreateError::Memory(..) => errno::ENOMEM,
-            CreateError::Vcpus(_) | CreateError::Load(_) | CreateError::Rights(_) => errno::EINVAL,
+            CreateError::Vcpus(_)
+            | CreateError::Load(_)
+            | CreateError::Rights(_)
+            | CreateError::Share(_) => errno::EINVAL,
         }
     }
 }
@@ -75,6 +81,10 @@ impl fmt::Display for CreateError {
             CreateError::Vcpus(count) => write!(f, "{count} vCPUs are none or more than there are"),
             CreateError::Load(at) => write!(f, "its image at {at:#x} lies outside its memory"),
             CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
+            CreateError::Share(Refused::Full) => {
+                f.write_str("no processor that it may use has so much time free to reserve")
+            }
+            CreateError::Share(_) => f.write_str("its share of the processors cannot be held"),
         }
     }
 }

@@ -5,8 +5,9 @@ use crate::console::Style;
 use crate::create::{CreateError, Creation};
 use crate::domain::DomainId;
 use crate::machine::{Machine, Partition, Start};
+use crate::schedule::account::{Allowance, Share};
 use crate::{Hypervisor, Processor};
-use boot_archive::{Archive, DomainImage};
+use boot_archive::{Archive, DomainImage, Scheduling};
 use core::fmt;
 use core::sync::atomic::Ordering;
 use k42_lib::GuestAddr;
@@ -50,7 +51,11 @@ impl<M: Machine> Hypervisor<M> {
                 creator: DomainId::NONE,
             },
         )?;
-        if let Err(error) = self.load(id, image) {
+        let Scheduling { cap, processors, reserved } = image.scheduling;
+        let reserved = reserved.map(|(budget, period)| Allowance { budget, period });
+        let share = Share { weight: image.weight, cap, reserved };
+        let placed = self.place(id, share, processors).map_err(CreateError::Share);
+        if let Err(error) = placed.and_then(|()| self.load(id, image)) {
             self.discard(id);
             return Err(error);
         }
