@@ -15,12 +15,14 @@
 extern crate std;
 
 pub mod error;
+pub mod machine;
 pub mod read;
 mod vet;
 #[cfg(feature = "write")]
 pub mod write;
 
 pub use error::{ArchiveError, IndexFault, Place};
+pub use machine::{Console, Machine, Processor};
 pub use read::{Archive, DomainImage, Load};
 
 /// What the root node's `compatible` says.
@@ -35,86 +37,6 @@ pub const MAX_NAME: usize = 24;
 pub const MAX_DOMAIN: u16 = 62;
 /// The weight of a domain that names none.
 pub const DEFAULT_WEIGHT: u32 = 256;
-
-/// The machine that the domains' device trees were built for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Machine {
-    /// QEMU's `powernv9`: POWER9.
-    Powernv9,
-    /// QEMU's `powernv10`: POWER10.
-    Powernv10,
-    /// QEMU's `pseries` with nested guests, on POWER9: the hypervisor is itself a guest.
-    Pseries9,
-    /// The same on POWER10.
-    Pseries10,
-}
-
-/// A kind of processor, which the domains' device trees describe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Processor {
-    /// POWER9.
-    Power9,
-    /// POWER10.
-    Power10,
-}
-
-impl Machine {
-    /// Every machine.
-    pub const ALL: [Machine; 4] =
-        [Machine::Powernv9, Machine::Powernv10, Machine::Pseries9, Machine::Pseries10];
-
-    /// Its name in the archive and in descriptions.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Machine::Powernv9 => "powernv9",
-            Machine::Powernv10 => "powernv10",
-            Machine::Pseries9 => "pseries9",
-            Machine::Pseries10 => "pseries10",
-        }
-    }
-
-    /// The machine of that name.
-    pub fn from_name(name: &str) -> Option<Machine> {
-        Machine::ALL.into_iter().find(|m| m.name() == name)
-    }
-
-    /// Its processors.
-    pub const fn processor(self) -> Processor {
-        match self {
-            Machine::Powernv9 | Machine::Pseries9 => Processor::Power9,
-            Machine::Powernv10 | Machine::Pseries10 => Processor::Power10,
-        }
-    }
-
-    /// Whether the hypervisor runs nested on it, as a guest of another hypervisor.
-    pub const fn is_nested(self) -> bool {
-        matches!(self, Machine::Pseries9 | Machine::Pseries10)
-    }
-}
-
-/// How the hypervisor speaks on the serial line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Console {
-    /// In frames, for the host tool.
-    Framed,
-    /// In lines that carry the domain's name, for a person at a plain terminal.
-    Plain,
-}
-
-impl Console {
-    /// Its name in the archive.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Console::Framed => "framed",
-            Console::Plain => "plain",
-        }
-    }
-
-    /// The console of that name.
-    pub fn from_name(name: &str) -> Option<Console> {
-        [Console::Framed, Console::Plain].into_iter().find(|c| c.name() == name)
-    }
-}
 
 /// The set of hypercalls a domain speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,6 +59,23 @@ impl Personality {
     /// The personality of that name.
     pub fn from_name(name: &str) -> Option<Personality> {
         [Personality::Papr, Personality::Xen].into_iter().find(|p| p.name() == name)
+    }
+}
+
+/// How a domain's vCPUs take part in the processors, besides their weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scheduling {
+    /// The most each gets of what is shared, in hundredths of a processor; 0 for no such bound.
+    pub cap: u32,
+    /// The processors that they may run on, a bit for each.
+    pub processors: u32,
+    /// Ticks that each gets in every period of so many ticks.
+    pub reserved: Option<(u64, u64)>,
+}
+
+impl Default for Scheduling {
+    fn default() -> Scheduling {
+        Scheduling { cap: 0, processors: u32::MAX, reserved: None }
     }
 }
 

@@ -4,7 +4,9 @@ use fdt::Fdt;
 use fdt::node::{FdtNode, NodeProperty};
 
 use crate::error::{ArchiveError, Place};
-use crate::{COMPATIBLE, Console, MAX_DOMAIN, MEMORY_GRANULE, Machine, Personality, vet};
+use crate::{
+    COMPATIBLE, Console, MAX_DOMAIN, MEMORY_GRANULE, Machine, Personality, Scheduling, vet,
+};
 
 /// A boot archive whose index is sound. Its domains are checked as they are read.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +30,10 @@ pub struct DomainImage<'a> {
     pub memory_size: u64,
     /// How many vCPUs it has, at least 1.
     pub vcpus: u32,
-    /// Its proportional share, at least 1.
+    /// Its proportional share, at least 1, or 0 with reserved time.
     pub weight: u32,
+    /// How else its vCPUs take part in the processors.
+    pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs: bits whose meaning is not ours.
     pub rights: u32,
     /// The guest real address of its first instruction.
@@ -131,6 +135,13 @@ impl<'a> DomainImage<'a> {
             memory_size: fields.u64("memory-size")?,
             vcpus: fields.u32("vcpus")?,
             weight: fields.u32("weight")?,
+            scheduling: Scheduling {
+                cap: fields.optional("cap", Fields::u32)?.unwrap_or(0),
+                processors: fields.optional("processors", Fields::u32)?.unwrap_or(u32::MAX),
+                reserved: fields
+                    .optional("reserved-budget", Fields::u64)?
+                    .zip(fields.optional("reserved-period", Fields::u64)?),
+            },
             rights: fields.u32("rights")?,
             entry: fields.u64("entry")?,
             device_tree: fields.u64("device-tree")?,
@@ -142,7 +153,9 @@ impl<'a> DomainImage<'a> {
         valid(domain.memory_size.is_multiple_of(MEMORY_GRANULE), "memory-size")?;
         valid(domain.memory_size > 0, "memory-size")?;
         valid(domain.vcpus > 0, "vcpus")?;
-        valid(domain.weight > 0, "weight")?;
+        valid(domain.weight > 0 || domain.scheduling.reserved.is_some(), "weight")?;
+        valid(domain.scheduling.cap <= 100, "cap")?;
+        valid(domain.scheduling.processors != 0, "processors")?;
         for (address, what) in [(domain.entry, "entry"), (domain.device_tree, "device-tree")] {
             if address >= domain.memory_size {
                 return Err(ArchiveError::OutsideMemory(place, what));
@@ -217,6 +230,15 @@ impl<'a> Fields<'_, 'a> {
         let value = self.property(name)?.value;
         let text = core::ffi::CStr::from_bytes_with_nul(value).map_err(|_| self.bad(name))?;
         text.to_str().map_err(|_| self.bad(name))
+    }
+
+    /// A property that may be left out.
+    fn optional<T>(
+        &self,
+        name: &'static str,
+        read: fn(&Self, &'static str) -> Result<T, ArchiveError>,
+    ) -> Result<Option<T>, ArchiveError> {
+        self.node.property(name).map(|_| read(self, name)).transpose()
     }
 
     fn u32(&self, name: &'static str) -> Result<u32, ArchiveError> {

@@ -8,7 +8,9 @@ use std::vec::Vec;
 
 use vm_fdt::FdtWriter;
 
-use crate::{Archive, ArchiveError, COMPATIBLE, Console, Machine, PAYLOAD_ALIGNMENT, Personality};
+use crate::{
+    Archive, ArchiveError, COMPATIBLE, Console, Machine, PAYLOAD_ALIGNMENT, Personality, Scheduling,
+};
 
 /// Payloads begin at multiples of this: a page, so that copying runs in whole cache lines.
 const BLOB_ALIGNMENT: u64 = 4 << 10;
@@ -28,6 +30,8 @@ pub struct Domain {
     pub vcpus: u32,
     /// Its proportional share.
     pub weight: u32,
+    /// How else its vCPUs take part in the processors.
+    pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs (`hypervisor/abi`, `Rights`).
     pub rights: u32,
     /// The guest real address of its first instruction.
@@ -149,6 +153,17 @@ fn index(
         fdt.property_u64("memory-size", domain.memory_size)?;
         fdt.property_u32("vcpus", domain.vcpus)?;
         fdt.property_u32("weight", domain.weight)?;
+        let Scheduling { cap, processors, reserved } = domain.scheduling;
+        if cap != 0 {
+            fdt.property_u32("cap", cap)?;
+        }
+        if processors != u32::MAX {
+            fdt.property_u32("processors", processors)?;
+        }
+        if let Some((budget, period)) = reserved {
+            fdt.property_u64("reserved-budget", budget)?;
+            fdt.property_u64("reserved-period", period)?;
+        }
         fdt.property_u32("rights", domain.rights)?;
         fdt.property_u64("entry", domain.entry)?;
         fdt.property_u64("device-tree", domain.device_tree)?;

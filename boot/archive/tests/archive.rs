@@ -18,6 +18,7 @@ fn domain(number: u16, name: &str) -> Domain {
         memory_size: 4 * MEMORY_GRANULE,
         vcpus: 1,
         weight: 256,
+        scheduling: boot_archive::Scheduling { cap: 50, processors: 3, reserved: Some((1, 2)) },
         rights: 0,
         entry: 0x100,
         device_tree: 0x20_0000,
@@ -46,6 +47,7 @@ prop_compose! {
             memory_size: granules * MEMORY_GRANULE,
             vcpus,
             weight,
+            scheduling: boot_archive::Scheduling { cap: weight % 101, ..Default::default() },
             rights: weight % 7,
             entry,
             device_tree: entry / 2,
@@ -69,6 +71,7 @@ fn read_all(bytes: &[u8]) -> Result<(Machine, Console, Vec<Domain>), ArchiveErro
             memory_size: image.memory_size,
             vcpus: image.vcpus,
             weight: image.weight,
+            scheduling: image.scheduling,
             rights: image.rights,
             entry: image.entry,
             device_tree: image.device_tree,
@@ -159,7 +162,10 @@ fn every_value_is_checked() {
     assert_eq!(refused(|d| d[1].memory_size += 1), ArchiveError::BadValue(at, "memory-size"));
     assert_eq!(refused(|d| d[1].memory_size = 0), ArchiveError::BadValue(at, "memory-size"));
     assert_eq!(refused(|d| d[1].vcpus = 0), ArchiveError::BadValue(at, "vcpus"));
-    assert_eq!(refused(|d| d[1].weight = 0), ArchiveError::BadValue(at, "weight"));
+    assert_eq!(
+        refused(|d| (d[1].weight, d[1].scheduling.reserved) = (0, None)),
+        ArchiveError::BadValue(at, "weight")
+    );
     assert_eq!(
         refused(|d| d[1].entry = d[1].memory_size),
         ArchiveError::OutsideMemory(at, "entry")

@@ -86,6 +86,7 @@ pub(crate) fn build(plan: &Plan, guest: &K42) -> Result<Domain, BuildError> {
         memory_size: plan.memory_size,
         vcpus: plan.vcpus,
         weight: plan.weight,
+        scheduling: plan.scheduling,
         rights: plan.rights.bits(),
         entry: image.entry_at(|segment| segment.virtual_address & REAL).map_err(wrong)?,
         device_tree,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use boot_archive::write::Domain;
 use boot_archive::{MEMORY_GRANULE, Machine};
 
+pub use boot_archive::Scheduling;
 pub use hv_abi::Rights;
 pub use image::{Image, ImageError};
 pub use layout::LayoutError;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub vcpus: u32,
     /// Its proportional share.
     pub weight: u32,
+    /// How else its vCPUs take part in the processors.
+    pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs.
     pub rights: Rights,
     /// What runs in it.

@@ -73,6 +73,7 @@ pub(crate) fn build(machine: Machine, plan: &Plan, guest: &Linux) -> Result<Doma
         memory_size: plan.memory_size,
         vcpus: plan.vcpus,
         weight: plan.weight,
+        scheduling: plan.scheduling,
         rights: plan.rights.bits(),
         entry: image.entry_at(|segment| segment.physical_address).map_err(wrong)?,
         device_tree,

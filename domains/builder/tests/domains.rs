@@ -22,6 +22,7 @@ fn plan(guest: Guest) -> Plan {
         memory_size: 64 * MIB,
         vcpus: 1,
         weight: 256,
+        scheduling: domain_builder::Scheduling::default(),
         rights: Rights::INPUT,
         guest,
     }

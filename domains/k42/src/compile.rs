@@ -123,6 +123,7 @@ fn plan(
         memory_size: domain.memory,
         vcpus: domain.vcpus,
         weight: domain.weight,
+        scheduling: domain.scheduling,
         rights: domain.rights,
         guest,
     })

@@ -5,12 +5,13 @@
 
 mod fields;
 mod read;
+mod scheduling;
 mod size;
 
 use std::path::{Path, PathBuf};
 
 pub use boot_archive::{Machine as Model, Processor};
-pub use domain_builder::Rights;
+pub use domain_builder::{Rights, Scheduling};
 pub use fields::{Problem, Problems};
 
 /// A machine and the domains that start with it.
@@ -39,6 +40,8 @@ pub struct DomainDescription {
     pub vcpus: u32,
     /// Its proportional share.
     pub weight: u32,
+    /// How else its vCPUs take part in the processors.
+    pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs.
     pub rights: Rights,
     /// The name of the controller that starts it, if that is not the hypervisor at boot.

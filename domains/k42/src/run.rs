@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::consoles::{Ending, Happening, State};
 use crate::description::{
-    Description, DomainDescription, Kind, Model, Rights, default_environment,
+    Description, DomainDescription, Kind, Model, Rights, Scheduling, default_environment,
 };
 use crate::files;
 use crate::input::quote;
@@ -69,6 +69,7 @@ fn description(job: &Job) -> Description {
             memory: job.memory,
             vcpus: 1,
             weight: boot_archive::DEFAULT_WEIGHT,
+            scheduling: Scheduling::default(),
             rights: Rights::INPUT,
             started_by: None,
             console_first: true,

@@ -8,6 +8,7 @@ use crate::frames::{FRAME_SIZE, Owner};
 use crate::machine::{Machine, Partition, ProcessorId, Start};
 use crate::memory::GuestMemory;
 use crate::report::line;
+use crate::schedule::Refused;
 use crate::schedule::account::{Account, Share};
 use crate::vcpu::{State, Status, VcpuId};
 use arrayvec::{ArrayString, ArrayVec};
@@ -65,6 +66,8 @@ pub enum CreateError {
     Rights(u32),
     /// The measurement log is full.
     Log,
+    /// Its vCPUs get no such share of a processor.
+    Share(Refused),
 }
 
 impl CreateError {
@@ -74,7 +77,10 @@ impl CreateError {
             CreateError::Number(_) => errno::EEXIST,
             CreateError::Memory(..) => errno::ENOMEM,
             CreateError::Log => errno::ENOSPC,
-            CreateError::Vcpus(_) | CreateError::Load(_) | CreateError::Rights(_) => errno::EINVAL,
+            CreateError::Vcpus(_)
+            | CreateError::Load(_)
+            | CreateError::Rights(_)
+            | CreateError::Share(_) => errno::EINVAL,
         }
     }
 }
@@ -93,6 +99,10 @@ impl fmt::Display for CreateError {
             CreateError::Load(at) => write!(f, "its image at {at:#x} lies outside its memory"),
             CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
             CreateError::Log => write!(f, "the measurement log is full: boot the machine again"),
+            CreateError::Share(Refused::Full) => {
+                f.write_str("no processor that it may use has so much time free to reserve")
+            }
+            CreateError::Share(_) => f.write_str("its share of the processors cannot be held"),
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::console::Style;
 use crate::create::{CreateError, Creation};
 use crate::domain::DomainId;
 use crate::machine::{Machine, Partition, Start};
-use boot_archive::{Archive, DomainImage};
+use crate::schedule::account::{Allowance, Share};
+use boot_archive::{Archive, DomainImage, Scheduling};
 use core::fmt;
 use k42_lib::GuestAddr;
 use k42_measure::Kind;
@@ -52,7 +53,12 @@ impl<M: Machine> Hypervisor<M> {
                 creator: DomainId::NONE,
             },
         )?;
-        let made = self.load(id, image).and_then(|()| self.set_off_first(id, image));
+        let Scheduling { cap, processors, reserved } = image.scheduling;
+        let reserved = reserved.map(|(budget, period)| Allowance { budget, period });
+        let share = Share { weight: image.weight, cap, reserved };
+        let placed = self.place(id, share, processors).map_err(CreateError::Share);
+        let loaded = placed.and_then(|()| self.load(id, image));
+        let made = loaded.and_then(|()| self.set_off_first(id, image));
         if made.is_err() {
             self.discard(id);
         }

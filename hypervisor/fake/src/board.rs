@@ -2,7 +2,7 @@
 
 use crate::{Fake, make_resident};
 use boot_archive::write::{Blob, Domain};
-use boot_archive::{Archive, Console, Personality};
+use boot_archive::{Archive, Console, Personality, Scheduling};
 use hv_abi::{Rights, XEN_MARK};
 use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, VcpuId};
 use k42_lib::GuestAddr;
@@ -24,6 +24,8 @@ pub struct Guest {
     pub vcpus: u32,
     /// Its share.
     pub weight: u32,
+    /// How else its vCPUs take part in the processors.
+    pub scheduling: Scheduling,
     /// The rights it is given.
     pub rights: Rights,
     /// Bytes of its image, at guest real address 0.
@@ -35,7 +37,16 @@ impl Guest {
     pub fn new(name: &'static str, personality: Personality) -> Guest {
         let rights = Rights::INPUT | Rights::EVENTS | Rights::GRANTS | Rights::LAN;
         let image = vec![0x60; 16];
-        Guest { name, personality, mebibytes: 4, vcpus: 1, weight: 256, rights, image }
+        Guest {
+            name,
+            personality,
+            mebibytes: 4,
+            vcpus: 1,
+            weight: 256,
+            scheduling: Scheduling::default(),
+            rights,
+            image,
+        }
     }
 }
 
@@ -79,6 +90,12 @@ impl Board {
         let vcpu = self.seat(n, vcpu);
         self.check();
         vcpu
+    }
+
+    /// Has processor `n`, which runs nothing, look for work once.
+    pub fn look(&mut self, n: usize) -> Option<usize> {
+        let vcpu = self.hv.look_for_work(&mut self.processors[n])?;
+        Some(self.seat(n, vcpu))
     }
 
     /// The place of the vCPU on processor `n`, if there is one.
@@ -186,6 +203,7 @@ fn domain(number: u16, guest: &Guest) -> Domain {
         memory_size: guest.mebibytes << 20,
         vcpus: guest.vcpus,
         weight: guest.weight,
+        scheduling: guest.scheduling,
         rights: guest.rights.bits(),
         entry: 0,
         device_tree: 0x1000,

@@ -92,3 +92,31 @@ fn no_wake_up_is_lost() {
     });
     assert!(steps.iter().all(|s| s.load(Ordering::Relaxed) > 2 * ROUNDS));
 }
+
+/// Five guests that spin and yield, on four processors: each runs on more than one of them, never on
+/// two at a time, and no processor takes registers that another has.
+#[test]
+fn vcpus_move_and_are_never_in_two_places() {
+    const YIELD: [u64; 3] = [hv_abi::XEN_MARK | 29, 0, 0];
+    const STEPS: u64 = 3000;
+    let names = ["a", "b", "c", "d", "e"];
+    let guests: Vec<Guest> = names.iter().map(|name| Guest::new(name, Personality::Xen)).collect();
+    let mut board = Board::new(64, 4, &guests);
+    let steps: Vec<AtomicU64> = (0..5).map(|_| AtomicU64::new(0)).collect();
+    let alone: Vec<Mutex<()>> = (0..5).map(|_| Mutex::new(())).collect();
+    let done = AtomicBool::new(false);
+    let program = |_: usize, _: u64| {
+        if steps.iter().all(|s| s.load(Ordering::Relaxed) > STEPS) {
+            done.store(true, Ordering::Relaxed);
+        }
+        YIELD
+    };
+    let Board { hv, processors, .. } = &mut board;
+    std::thread::scope(|scope| {
+        for processor in processors {
+            let (hv, alone, steps, program, done) = (&**hv, &alone, &steps, &program, &done);
+            scope.spawn(move || run_processor(hv, processor, alone, steps, program, done));
+        }
+    });
+    assert!(steps.iter().all(|s| s.load(Ordering::Relaxed) > STEPS));
+}

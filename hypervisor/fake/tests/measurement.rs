@@ -139,6 +139,7 @@ fn third() -> Vec<u8> {
         memory_size: 4 << 20,
         vcpus: 1,
         weight: 256,
+        scheduling: boot_archive::Scheduling::default(),
         rights: 0,
         entry: 0,
         device_tree: 0x1000,

@@ -196,3 +196,147 @@ fn no_more_than_there_is_can_be_reserved() {
         assert_eq!(reserve(1, impossible), Err(Refused::Invalid));
     }
 }
+
+/// Runs processor 0 to its next alarm, and notes in `had` who had the time until then.
+fn run_to_alarm(board: &mut Board, had: &mut [u64]) {
+    let (alarm, before) = {
+        let state = board.hv.machine.state();
+        (state.alarm, state.now)
+    };
+    let ran = board.running(0);
+    board.hv.machine.state().now = alarm;
+    match ran {
+        Some(vcpu) => {
+            had[vcpu] += alarm - before;
+            board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+        }
+        None => {
+            board.look(0);
+        }
+    }
+}
+
+#[test]
+fn shares_are_kept_beside_sleepers() {
+    let mut board = Board::new(64, 1, &spinners(&[128, 256, 512, 256]));
+    board.dispatch(0);
+    let mut had = [0; 4];
+    for step in 0..3000_u64 {
+        run_to_alarm(&mut board, &mut had);
+        // The fourth sleeps most of the time.
+        if board.running(0) == Some(3) {
+            board.hv.machine.state().now += SLICE_TICKS / 100;
+            let now = board.hv.machine.state().now;
+            board.hv.machine.state().deadline = now + SLICE_TICKS * (step % 5);
+            board.hypercall(0, &[SCHED_OP, BLOCK]);
+            board.hv.machine.state().deadline = u64::MAX;
+        }
+    }
+    for (vcpu, of_seven) in [(0, 1), (1, 2), (2, 4)] {
+        let right = (had[0] + had[1] + had[2]) * of_seven / 7;
+        assert!(had[vcpu].abs_diff(right) * 50 <= right, "{had:?}");
+    }
+}
+
+#[test]
+fn a_cap_holds() {
+    let mut guests = spinners(&[1024, 256]);
+    guests[0].scheduling.cap = 30;
+    let mut board = Board::new(64, 1, &guests);
+    board.dispatch(0);
+    let mut had = [0; 4];
+    (0..600).for_each(|_| run_to_alarm(&mut board, &mut had));
+    assert!(had[0] * 1000 / (had[0] + had[1]) >= 290, "{had:?}");
+    assert!(had[0] * 1000 / (had[0] + had[1]) <= 303, "{had:?}");
+    // Also where there is nobody else: the processor idles.
+    let mut board = Board::new(64, 1, &guests[..1]);
+    board.dispatch(0);
+    let mut had = [0; 4];
+    (0..600).for_each(|_| run_to_alarm(&mut board, &mut had));
+    let now = board.hv.machine.state().now;
+    assert!((290..=303).contains(&(had[0] * 1000 / now)), "{had:?} of {now}");
+}
+
+#[test]
+fn a_domain_stays_on_its_processors() {
+    let mut guests = spinners(&[256, 256, 256]);
+    guests.iter_mut().for_each(|guest| guest.scheduling.processors = 1 << 1);
+    let mut board = Board::new(64, 3, &guests);
+    assert_eq!(board.look(0), None);
+    assert_eq!(board.look(2), None);
+    assert!(board.look(1).is_some());
+    assert_eq!((board.look(0), board.look(2)), (None, None));
+}
+
+#[test]
+fn an_idle_processor_takes_over_who_waits_and_nobody_else() {
+    let mut guests = spinners(&[256, 256]);
+    guests.iter_mut().for_each(|guest| guest.scheduling.processors = 0b11);
+    let mut board = Board::new(64, 2, &guests[..1]);
+    board.dispatch(0);
+    assert_eq!(board.look(1), None, "it runs elsewhere");
+    // Both at home on processor 0: the second's processor is the first's.
+    guests[1].scheduling.processors = 0b01;
+    let mut board = Board::new(64, 2, &guests);
+    assert_eq!(board.dispatch(0), 0);
+    assert_eq!(board.look(1), None, "the second may not run there, the first does not wait");
+    board.hv.machine.state().now += SLICE_TICKS;
+    board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+    assert_eq!(board.running(0), Some(1));
+    assert_eq!(board.look(1), Some(0), "the first waits, and its registers have left");
+}
+
+#[test]
+fn what_an_archive_reserves_is_admitted_or_refused() {
+    let mut guests = spinners(&[0, 0, 0]);
+    for guest in &mut guests {
+        guest.scheduling.reserved = Some((SLICE_TICKS / 2, SLICE_TICKS));
+    }
+    // Two processors have room for one each.
+    let board = Board::new(64, 2, &guests);
+    assert!(board.said(0).contains("domain c is not started: no processor"), "{}", board.said(0));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(16))]
+
+    /// Beside others that spin, sleep and have reservations too.
+    #[test]
+    fn a_reserved_vcpu_has_its_budget_in_every_period(
+        periods in proptest::collection::vec(1_u64..20, 2),
+        sleeps in proptest::collection::vec(0_u64..3_000_000, 40),
+    ) {
+        let unit = SLICE_TICKS / 4;
+        let mut guests = spinners(&[0, 0, 4096, 256]);
+        for (guest, period) in guests.iter_mut().zip(&periods) {
+            let period = period * unit;
+            guest.scheduling.reserved = Some((period * 44 / 100, period));
+        }
+        let mut board = Board::new(64, 1, &guests);
+        board.dispatch(0);
+        let (budget, period) = (periods[0] * unit * 44 / 100, periods[0] * unit);
+        // The first always wants to run; its periods begin when it was first looked at.
+        let (mut had, mut end, mut sleeps) = ([0; 4], period, sleeps.into_iter().cycle());
+        for _ in 0..300 {
+            let (alarm, now) = { let s = board.hv.machine.state(); (s.alarm, s.now) };
+            proptest::prop_assert!(alarm > now);
+            if now < end && alarm > end {
+                // An alarm never lies behind a period's end.
+                proptest::prop_assert!(false, "alarm {} after {}", alarm, end);
+            }
+            run_to_alarm(&mut board, &mut had);
+            if board.hv.machine.state().now >= end {
+                proptest::prop_assert!(had[0] >= budget, "{} of {} at {}", had[0], budget, end);
+                had[0] = 0;
+                end += period;
+            }
+            // The second reserved one and the last sleep at random.
+            if matches!(board.running(0), Some(1 | 3)) {
+                let now = board.hv.machine.state().now;
+                board.hv.machine.state().deadline = now + sleeps.next().unwrap();
+                board.hypercall(0, &[SCHED_OP, BLOCK]);
+                board.hv.machine.state().deadline = u64::MAX;
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Descriptions in a line or two, with what most tests want filled in.
 
-use k42::description::{DomainDescription, Kind, Rights, default_environment};
+use k42::description::{DomainDescription, Kind, Rights, Scheduling, default_environment};
 use k42::files;
 
 use crate::{Description, Model};
@@ -16,6 +16,7 @@ fn domain(name: &str, mebibytes: u64, kernel: &str, kind: Kind) -> DomainDescrip
         memory: mebibytes << 20,
         vcpus: 1,
         weight: 256,
+        scheduling: Scheduling::default(),
         rights: Rights::INPUT,
         started_by: None,
         console_first: false,

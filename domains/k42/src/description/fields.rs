@@ -162,6 +162,30 @@ impl<'r, 't> Fields<'r, 't> {
         number
     }
 
+    /// A list of whole numbers that are not negative.
+    pub(crate) fn counts(&self, name: &str, example: &str) -> Option<Vec<u32>> {
+        let value = self.value(name)?.get_ref();
+        let number = |value: &Spanned<DeValue<'_>>| {
+            let integer = value.get_ref().as_integer()?;
+            u32::from_str_radix(integer.as_str(), integer.radix()).ok()
+        };
+        let numbers = value.as_array().and_then(|list| list.iter().map(number).collect());
+        if numbers.is_none() {
+            self.wrong_type(name, value, example);
+        }
+        numbers
+    }
+
+    /// A table.
+    pub(crate) fn table(&self, name: &str, example: &str) -> Option<Fields<'r, 't>> {
+        let value = self.value(name)?;
+        let Some(table) = value.get_ref().as_table() else {
+            self.wrong_type(name, value.get_ref(), example);
+            return None;
+        };
+        Some(Fields::new(self.report, self.place_of(name), table, value.span()))
+    }
+
     /// A list of texts.
     pub(crate) fn texts(&self, name: &str, example: &str) -> Option<Vec<String>> {
         let value = self.value(name)?.get_ref();

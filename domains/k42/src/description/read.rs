@@ -6,7 +6,9 @@ use boot_archive::{DEFAULT_WEIGHT, MAX_DOMAIN, MEMORY_GRANULE, Machine, is_domai
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{Fields, Problems, Report};
-use super::{Description, DomainDescription, Kind, LEAST_MEMORY, Rights, TAKEN_MEMORY, size};
+use super::{
+    Description, DomainDescription, Kind, LEAST_MEMORY, Rights, TAKEN_MEMORY, scheduling, size,
+};
 use crate::files;
 
 /// The most vCPUs of a Linux domain and processors of a machine.
@@ -17,8 +19,20 @@ const MOST_CREATED_NAME: usize = 16;
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
 const MACHINE: [&str; 3] = ["model", "processors", "memory"];
-const DOMAIN: [&str; 9] =
-    ["name", "kind", "kernel", "memory", "vcpus", "weight", "rights", "started-by", "console"];
+const DOMAIN: [&str; 12] = [
+    "name",
+    "kind",
+    "kernel",
+    "memory",
+    "vcpus",
+    "weight",
+    "cap",
+    "processors",
+    "reserved",
+    "rights",
+    "started-by",
+    "console",
+];
 const LINUX: [&str; 2] = ["initrd", "command-line"];
 const K42: [&str; 5] = ["program", "arguments", "environment", "root", "bootargs"];
 /// Of a controller too.
@@ -176,7 +190,13 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     // Each is read before the first `?`, so that all problems are found.
     let memory = domain_memory(fields);
     let vcpus = vcpus(fields, matches!(kind, Some(Kind::Linux { .. })));
-    let weight = at_least_1(fields, "weight", DEFAULT_WEIGHT);
+    let scheduling = scheduling::read(fields, before.processors);
+    // Whoever has reserved time gets no more than that unless a weight is written.
+    let reserved = scheduling.is_some_and(|scheduling| scheduling.reserved.is_some());
+    let weight = match fields.value("weight") {
+        None if reserved => Some(0),
+        _ => at_least_1(fields, "weight", DEFAULT_WEIGHT),
+    };
     let rights = rights(fields);
     if let (Some(Kind::Controller { .. }), Some(rights)) = (&kind, rights)
         && !rights.contains(Rights::CONTROL)
@@ -190,6 +210,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
         memory: memory?,
         vcpus: vcpus?,
         weight: weight?,
+        scheduling: scheduling?,
         rights: rights?,
         started_by: started_by?,
         console_first: console_first?,

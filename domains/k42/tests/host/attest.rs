@@ -19,6 +19,7 @@ fn description(tree: &Tree) -> Description {
         memory: 4 << 20,
         vcpus: 1,
         weight: 256,
+        scheduling: boot_archive::Scheduling::default(),
         rights: Rights::INPUT,
         started_by: None,
         console_first: false,

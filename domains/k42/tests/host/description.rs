@@ -80,12 +80,12 @@ fn every_fault_has_its_words() {
         (
             "weight = 64",
             "wieght = 64",
-            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, rights, started-by, console, program, arguments, environment, root, bootargs",
+            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, started-by, console, program, arguments, environment, root, bootargs",
         ),
         (
             "vcpus = 2",
             "program = \"x\"",
-            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, rights, started-by, console, initrd, command-line",
+            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, started-by, console, initrd, command-line",
         ),
         (
             "\"512M\"",

@@ -2,10 +2,12 @@
 //! processors. All of it is safe while they run, wake, sleep and end on other processors.
 
 use super::account::Share;
+use super::queue::{Processors, bit};
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::machine::{Machine, ProcessorId};
 use crate::vcpu::{State, Status, Vcpu, VcpuId};
+use core::sync::atomic::Ordering;
 
 /// The most of a processor that may be reserved, in millionths: the rest is for switches and for
 /// hypercalls that take longer than a budget.
@@ -64,6 +66,33 @@ impl<M: Machine> Hypervisor<M> {
         if share.reserved.is_some() && homes.any(|home| self.reserved_on(home) > MOST_RESERVED) {
             self.change(id, |status| status.account.share = before);
             return Err(Refused::Full);
+        }
+        Ok(())
+    }
+
+    /// Gives the vCPUs of a domain that does not run yet their processors, one after another of
+    /// those that they may run on and that have room.
+    ///
+    /// # Errors
+    /// When none has, or there is no such processor.
+    pub(crate) fn place(&self, id: DomainId, share: Share, on: Processors) -> Result<(), Refused> {
+        let _alone = self.admission.lock();
+        if !share.is_valid() {
+            return Err(Refused::Invalid);
+        }
+        let count = self.processors.load(Ordering::Relaxed);
+        for (vcpu, server) in self.vcpus_of(id).into_iter().zip(0_u32..) {
+            let first = u32::from(id.number()).wrapping_sub(1).wrapping_add(server);
+            let turn = |n: u32| first.wrapping_add(n).checked_rem(count).map(ProcessorId);
+            let home = (0..count).filter_map(turn).find(|home| {
+                let sum = self.reserved_on(*home).saturating_add(share.millionths());
+                bit(*home) & on != 0 && sum <= MOST_RESERVED
+            });
+            let Some(slot) = self.vcpu(vcpu) else { continue };
+            let mut status = slot.status.lock();
+            status.home = home.ok_or(Refused::Full)?;
+            status.processors = on;
+            status.account.share = share;
         }
         Ok(())
     }
