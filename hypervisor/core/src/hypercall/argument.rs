@@ -33,6 +33,11 @@ impl<const N: usize> Argument<N> {
     }
 }
 
+/// What a call gives its guest: zero, or a negative errno.
+pub(super) fn code(outcome: Result<(), i32>) -> i64 {
+    outcome.map_or_else(|errno| i64::from(errno).saturating_neg(), |()| 0)
+}
+
 /// A structure for the guest; what is not put into it is zero.
 pub(super) struct Record<const N: usize>(pub(super) [u8; N]);
 

@@ -2,7 +2,7 @@
 //! in [`crate::control`] and [`crate::create`].
 
 use super::Caller;
-use super::argument::{Argument, Record};
+use super::argument::{Argument, Record, code};
 use crate::Hypervisor;
 use crate::create::{CreateError, Creation};
 use crate::domain::DomainId;
@@ -29,10 +29,7 @@ type Envelope = Argument<{ offset_of!(Domctl, u) }>;
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
     pub(super) fn domctl(&self, caller: &mut Caller<'_>, at: GuestAddr) -> i64 {
-        match self.domain_control(caller, at) {
-            Ok(()) => 0,
-            Err(errno) => i64::from(errno).saturating_neg(),
-        }
+        code(self.domain_control(caller, at))
     }
 
     fn domain_control(&self, caller: &mut Caller<'_>, at: GuestAddr) -> Result<(), i32> {

@@ -1,6 +1,7 @@
 //! `event_channel_op`: the arguments' structures, and what each operation answers.
 
 use super::Caller;
+use super::argument::code;
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::events::Port;
@@ -56,10 +57,7 @@ impl<M: Machine> Hypervisor<M> {
             }),
             _ => Err(errno::ENOSYS),
         };
-        match outcome {
-            Ok(()) => 0,
-            Err(errno) => i64::from(errno).saturating_neg(),
-        }
+        code(outcome)
     }
 
     fn answer(&self, caller: &Caller<'_>, at: GuestAddr, word: u32) -> Result<(), i32> {

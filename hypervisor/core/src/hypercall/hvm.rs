@@ -2,7 +2,7 @@
 //! shared pages and event channels are. The hypervisor only keeps them.
 
 use super::Caller;
-use super::argument::Argument;
+use super::argument::{Argument, code};
 use crate::Hypervisor;
 use crate::domain::PARAMETERS;
 use crate::machine::Machine;
@@ -22,10 +22,7 @@ impl<M: Machine> Hypervisor<M> {
             Ok(op::HVMOP_GET_PARAM) => self.parameter(caller, at, false),
             _ => Err(errno::ENOSYS),
         };
-        match outcome {
-            Ok(()) => 0,
-            Err(errno) => i64::from(errno).saturating_neg(),
-        }
+        code(outcome)
     }
 
     /// Sets or tells a parameter. Everybody reads his own; setting is the controller's.

@@ -1,7 +1,7 @@
 //! `sysctl`: what a controller asks of the machine (xen/sysctl.h).
 
 use super::Caller;
-use super::argument::{Argument, Record};
+use super::argument::{Argument, Record, code};
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::frames::{FRAME_SIZE, Owner};
@@ -36,10 +36,7 @@ impl<M: Machine> Hypervisor<M> {
                 _ => Err(errno::ENOSYS),
             }
         });
-        match outcome {
-            Ok(()) => 0,
-            Err(errno) => i64::from(errno).saturating_neg(),
-        }
+        code(outcome)
     }
 
     fn physical_info(&self, caller: &Caller<'_>, own: GuestAddr) -> Result<(), i32> {
