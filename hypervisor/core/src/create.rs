@@ -8,7 +8,7 @@ use crate::frames::{FRAME_SIZE, Owner};
 use crate::machine::{Machine, Partition, ProcessorId, Start};
 use crate::memory::GuestMemory;
 use crate::schedule::account::{Account, Share};
-use crate::vcpu::{State, Status, VcpuId};
+use crate::vcpu::{State, Status, Times, VcpuId};
 use arrayvec::{ArrayString, ArrayVec};
 use boot_archive::Personality;
 use core::fmt;
@@ -129,6 +129,8 @@ impl<M: Machine> Hypervisor<M> {
             ports: Ports::new(),
             shared,
             handle: 0,
+            vcpu_infos: [None; MAX_DOMAIN_VCPUS],
+            polling: 0,
             little_endian_interrupts: new.little_endian,
             shutdown_code: None,
             watchdog: None,
@@ -165,6 +167,7 @@ impl<M: Machine> Hypervisor<M> {
             let place = u32::from(id.number()).wrapping_sub(1).wrapping_add(server);
             *status = Status {
                 state: State::Stopped,
+                times: Times { since: self.machine.timebase(), spent: [0; 4] },
                 domain: id,
                 rights,
                 server,
@@ -190,7 +193,8 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn set_off(&self, boot: VcpuId, start: &Start) {
         self.machine.install(boot, start);
         if let Some(slot) = self.vcpu(boot) {
-            slot.status.lock().fresh = true;
+            let mut status = slot.status.lock();
+            (status.fresh, status.initialised) = (true, true);
         }
         self.launch(boot);
     }

@@ -2,10 +2,10 @@
 //! [`Machine`], so all of it runs in host tests as well.
 //!
 //! Top-down: a machine calls [`Hypervisor::exit`] (`exit`) for whatever stops a guest; hypercalls
-//! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next; `start`
-//! (with `create`) and `end` are a domain's birth and death, `control` is what one domain may do to
-//! others; `memory` and `frames` own storage, `grants` lends it; `console` shares the serial line;
-//! `report` says who did what, where.
+//! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next, `timer`
+//! what is due when; `start` (with `create`) and `end` are a domain's birth and death, `control` is
+//! what one domain may do to others; `memory` and `frames` own storage, `grants` lends it; `console`
+//! shares the serial line; `report` says who did what, where.
 //!
 //! Lock order, outermost first: admission, a domain's slot, frames, a vCPU's status, a run queue,
 //! console.
@@ -35,6 +35,7 @@ pub mod memory;
 mod report;
 pub mod schedule;
 mod start;
+mod timer;
 pub mod vcpu;
 #[cfg(feature = "walker")]
 pub mod walker;
@@ -87,6 +88,8 @@ pub struct Hypervisor<M> {
 #[derive(Clone, Copy, Debug)]
 struct Current {
     vcpu: VcpuId,
+    /// Its number in the domain.
+    server: u32,
     domain: DomainId,
     rights: Rights,
 }
@@ -100,6 +103,10 @@ pub struct Processor {
     since: u64,
     /// The rank it was chosen with.
     rank: Rank,
+    /// When the scheduler wants it to exit.
+    alarm: u64,
+    /// The timers that were set on it.
+    timers: timer::Timers,
     /// Another vCPU should get the processor.
     reschedule: bool,
     /// The one that has just let the others run.
@@ -120,6 +127,8 @@ impl Processor {
             current: None,
             since: 0,
             rank: Rank::WAITS,
+            alarm: u64::MAX,
+            timers: timer::Timers::new_const(),
             reschedule: false,
             yielded: None,
             listening: false,

@@ -7,12 +7,12 @@ use crate::Hypervisor;
 use crate::create::Creation;
 use crate::domain::DomainId;
 use crate::frames::FRAME_SIZE;
-use crate::machine::{Machine, Partition, Start};
+use crate::machine::Machine;
 use crate::vcpu::State;
 use boot_archive::{DEFAULT_WEIGHT, Personality};
 use core::mem::{offset_of, size_of};
 use hv_abi::Rights;
-use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, VcpuGuestContext};
+use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR};
 use k42_lib::GuestAddr;
 use xen_sys::domctl::{self as op, CreateDomain, Domctl, GetDomainInfo, VcpuContext};
 use xen_sys::{errno, xen};
@@ -132,13 +132,7 @@ impl<M: Machine> Hypervisor<M> {
         let call: Argument<{ size_of::<VcpuContext>() }> = self.argument(caller, NAME, own)?;
         let number = call.u32(offset_of!(VcpuContext, vcpu));
         let place = call.u64(offset_of!(VcpuContext, ctxt));
-        let context: Argument<{ size_of::<VcpuGuestContext>() }> =
-            self.argument(caller, NAME, GuestAddr::new(place))?;
-        let little_endian = match context.u64(offset_of!(VcpuGuestContext, flags)) {
-            0 => false,
-            VcpuGuestContext::LITTLE_ENDIAN => true,
-            _ => return Err(errno::EINVAL),
-        };
+        let start = self.start_argument(caller, NAME, GuestAddr::new(place), id)?;
         let vcpus = self.vcpus_of(id);
         let number = usize::try_from(number).map_err(|_| errno::EINVAL)?;
         let vcpu = *vcpus.get(number).ok_or(errno::ENOENT)?;
@@ -146,16 +140,7 @@ impl<M: Machine> Hypervisor<M> {
         if !self.vcpu(vcpu).is_some_and(stopped) {
             return Err(errno::EBUSY);
         }
-        self.set_off(
-            vcpu,
-            &Start {
-                partition: Partition(id.number().into()),
-                entry: GuestAddr::new(context.u64(offset_of!(VcpuGuestContext, entry))),
-                argument: context.u64(offset_of!(VcpuGuestContext, argument)),
-                little_endian,
-                little_endian_interrupts: little_endian,
-            },
-        );
+        self.set_off(vcpu, &start);
         Ok(())
     }
 

@@ -43,6 +43,9 @@ impl<M: Machine> Hypervisor<M> {
             XenCall::EventChannelOp { command, argument } => {
                 self.event_channel_op(caller, command, argument)
             }
+            XenCall::VcpuOp { command, vcpu, argument } => {
+                self.vcpu_op(caller, command, vcpu, argument)
+            }
             XenCall::ConsoleIo { command, count, buffer } => match u32::try_from(command) {
                 Ok(xen::CONSOLEIO_WRITE) => self.console_write(caller, count, buffer),
                 Ok(xen::CONSOLEIO_READ) => self.console_read(caller, count, buffer),
@@ -57,6 +60,7 @@ impl<M: Machine> Hypervisor<M> {
                     self.block_for_event(caller);
                     0
                 }
+                Ok(sched::SCHEDOP_POLL) => self.poll(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN) => self.shutdown(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN_CODE) => self.latch_code(caller, argument),
                 Ok(sched::SCHEDOP_WATCHDOG) => {
@@ -64,15 +68,6 @@ impl<M: Machine> Hypervisor<M> {
                 }
                 _ => NO_SUCH_CALL,
             },
-        }
-    }
-
-    /// Blocks until an event, console input or the decrementer.
-    #[inline(never)]
-    fn block_for_event(&self, caller: &mut Caller<'_>) {
-        let id = caller.current.domain;
-        if !self.event_pending(id) && !self.console.lock().has_input(id.channel()) {
-            self.block(caller.processor, self.machine.guest_deadline());
         }
     }
 

@@ -5,7 +5,7 @@ use super::account::Share;
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::machine::{Machine, ProcessorId};
-use crate::vcpu::{State, Status, Vcpu, VcpuId};
+use crate::vcpu::{Ask, State, Status, Vcpu, VcpuId};
 
 /// The most of a processor that may be reserved, in millionths: the rest is for switches and for
 /// hypercalls that take longer than a budget.
@@ -89,7 +89,7 @@ impl<M: Machine> Hypervisor<M> {
             match status.state {
                 State::Ready => self.make_ready(vcpu, status),
                 State::Running => {
-                    slot.preempt();
+                    slot.ask(Ask::PREEMPT);
                     self.machine.kick(status.home);
                 }
                 State::Unused | State::Ended | State::Stopped | State::Blocked(_) => {}
