@@ -15,7 +15,7 @@ use kernel_arch::{Boot, guest_address, hypercall, hypercall::Hypervisor, registe
 use xen_sys::{event_channel as op, memory, xen};
 
 /// Where the shared page is put: 1 TiB, beyond any memory of a test.
-const SHARED: u64 = 1 << 40;
+pub const SHARED: u64 = 1 << 40;
 /// Offsets of `shared_info`: the first doubleword has the upcall's byte, the second the selector.
 const PENDING: u64 = SHARED + 48;
 /// Both domains' port: the first that is given out.
@@ -25,7 +25,7 @@ const WARM_UP: u64 = 100;
 const ROUNDS: u64 = 1000;
 
 /// Exchanges a doubleword of guest real storage for zero, atomically, in real mode.
-fn take(at: u64) -> u64 {
+pub fn take(at: u64) -> u64 {
     let before: u64;
     // SAFETY: only this code's own instructions run with data translation off; the storage is the
     // shared page, which no Rust object lies in.
@@ -54,7 +54,7 @@ fn take(at: u64) -> u64 {
 }
 
 /// Makes a call whose argument is these words; the result, and the words afterwards.
-fn operation<const N: usize>(command: u32, words: [u32; N]) -> (i64, [u32; N]) {
+pub fn operation<const N: usize>(command: u32, words: [u32; N]) -> (i64, [u32; N]) {
     let at = guest_address(&raw const words);
     let result = stub::event_channel_op(&Hypervisor, command.into(), at)[0];
     // SAFETY: the hypervisor has written to them behind the compiler's back.
@@ -62,7 +62,7 @@ fn operation<const N: usize>(command: u32, words: [u32; N]) -> (i64, [u32; N]) {
     (result.cast_signed(), after)
 }
 
-fn map_shared_page() -> Verdict {
+pub fn map_shared_page() -> Verdict {
     let mut words = [0u64; 3];
     words[0] = u64::from(xen::DOMID_SELF) | u64::from(memory::XENMAPSPACE_SHARED_INFO) << 32;
     words[2] = SHARED >> 12;

@@ -14,6 +14,7 @@ mod grants;
 mod isolation;
 mod privilege;
 mod talk;
+mod vcpus;
 
 use kernel_arch::{Boot, boot, hypercall};
 
@@ -47,6 +48,8 @@ const TESTS: &[(&str, Test)] = &[
     ("lend", grants::lend),
     ("borrow", grants::borrow),
     ("balloon", grants::balloon),
+    ("vcpus", vcpus::vcpus),
+    ("switches", vcpus::switches),
     ("priv", privilege::privileged_instruction),
     ("userhcall", privilege::hypercall_from_user),
 ];

@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Trial> {
         let name = |what| format!("figures::{}::{what}", model.name());
         tests.push(test(name("null_hypercall"), move || null_hypercall(model)));
         tests.push(test(name("event_round_trip"), move || event_round_trip(model)));
+        tests.push(test(name("vcpu_switch_pair"), move || vcpu_switch_pair(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
     }
@@ -31,6 +32,10 @@ fn null_hypercall(model: Model) -> anyhow::Result<()> {
 
 fn event_round_trip(model: Model) -> anyhow::Result<()> {
     within("event round trip", figures::event_round_trip(model)?, "event-round-trip")
+}
+
+fn vcpu_switch_pair(model: Model) -> anyhow::Result<()> {
+    within("pair of switches", figures::vcpu_switch_pair(model)?, "vcpu-switch-pair")
 }
 
 fn getppid(model: Model) -> anyhow::Result<()> {

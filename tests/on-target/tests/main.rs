@@ -13,6 +13,7 @@ mod memory;
 mod nested;
 mod programs;
 mod stress;
+mod vcpus;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -38,6 +39,7 @@ fn main() {
         demo::tests(),
         nested::tests(),
         stress::tests(),
+        vcpus::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit();
 }
