@@ -63,9 +63,9 @@ impl<M: Machine> Hypervisor<M> {
                 Ok(sched::SCHEDOP_POLL) => self.poll(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN) => self.shutdown(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN_CODE) => self.latch_code(caller, argument),
-                Ok(sched::SCHEDOP_WATCHDOG) => {
-                    self.watchdog(caller, argument).unwrap_or_else(|error| -i64::from(error))
-                }
+                Ok(sched::SCHEDOP_WATCHDOG) => self
+                    .watchdog(caller, argument)
+                    .unwrap_or_else(|error| i64::from(error).saturating_neg()),
                 _ => NO_SUCH_CALL,
             },
         }
