@@ -128,7 +128,7 @@ impl Processor {
             since: 0,
             rank: Rank::WAITS,
             alarm: u64::MAX,
-            timers: timer::Timers::new_const(),
+            timers: timer::Timers::NONE,
             reschedule: false,
             yielded: None,
             listening: false,

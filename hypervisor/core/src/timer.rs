@@ -5,9 +5,8 @@
 //! (`events`). The alarm of a processor is set here, so that it is never later than a timer.
 
 use crate::machine::Machine;
-use crate::vcpu::{MAX_VCPUS, VcpuId};
+use crate::vcpu::VcpuId;
 use crate::{Hypervisor, Processor};
-use arrayvec::ArrayVec;
 use xen_sys::xen::VIRQ_TIMER;
 
 /// 512 MHz: so many ticks ...
@@ -31,42 +30,56 @@ fn scale(value: u64, by: u64, over: u64, round: u64) -> u64 {
     value.checked_div(over.into()).and_then(|v| u64::try_from(v).ok()).unwrap_or(u64::MAX)
 }
 
-/// Timers that were set on a processor.
-pub(crate) type Timers = ArrayVec<(VcpuId, u64), MAX_VCPUS>;
+/// The timers that a processor sees to: when the first may be due, and whose they are, a bit for
+/// each vCPU. When each is due its vCPU knows (`Status::timer`), which may have set it anew since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timers {
+    first: u64,
+    set: u128,
+}
+
+impl Timers {
+    pub(crate) const NONE: Timers = Timers { first: u64::MAX, set: 0 };
+}
+
+fn bit(vcpu: VcpuId) -> u128 {
+    u32::try_from(vcpu.index()).ok().and_then(|index| 1u128.checked_shl(index)).unwrap_or(0)
+}
 
 impl<M: Machine> Hypervisor<M> {
     /// Sets the timer of the vCPU on this processor; `u64::MAX` stops it.
     pub(crate) fn set_timer(&self, processor: &mut Processor, at: u64) {
         let Some(vcpu) = processor.vcpu() else { return };
-        if let Some(slot) = self.vcpu(vcpu) {
-            slot.status.lock().timer = at;
-        }
-        processor.timers.retain(|(other, _)| *other != vcpu);
-        if at != u64::MAX {
-            let _ = processor.timers.try_push((vcpu, at)); // there is room for every vCPU
-        }
+        let Some(slot) = self.vcpu(vcpu) else { return };
+        slot.status.lock().timer = at;
+        let Timers { first, set } = processor.timers;
+        processor.timers = Timers { first: first.min(at), set: set | bit(vcpu) };
         self.set_alarm(processor, processor.alarm);
     }
 
     /// Has the processor exit, or stop waiting, at this timebase or when a timer is due.
     pub(crate) fn set_alarm(&self, processor: &mut Processor, at: u64) {
         processor.alarm = at;
-        self.machine.set_alarm(processor.timers.iter().fold(at, |first, (_, at)| first.min(*at)));
+        self.machine.set_alarm(at.min(processor.timers.first));
     }
 
     /// Sees to the processor's timers that are due.
     pub(crate) fn see_to_timers(&self, processor: &mut Processor) {
-        if processor.timers.is_empty() {
+        let now = self.machine.timebase();
+        if now < processor.timers.first {
             return;
         }
-        let now = self.machine.timebase();
-        while let Some(index) = processor.timers.iter().position(|(_, at)| *at <= now) {
-            let (vcpu, at) = processor.timers.swap_remove(index);
+        let set = core::mem::replace(&mut processor.timers, Timers::NONE).set;
+        for vcpu in VcpuId::all().filter(|vcpu| set & bit(*vcpu) != 0) {
             let Some(slot) = self.vcpu(vcpu) else { continue };
             let (domain, server) = {
                 let mut status = slot.status.lock();
-                if status.timer != at {
-                    continue; // it has been set anew on another processor
+                if status.timer > now {
+                    if status.timer != u64::MAX {
+                        processor.timers.first = processor.timers.first.min(status.timer);
+                        processor.timers.set |= bit(vcpu);
+                    }
+                    continue;
                 }
                 status.timer = u64::MAX;
                 (status.domain, status.server)
