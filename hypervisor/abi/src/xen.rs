@@ -4,8 +4,8 @@
 
 use k42_lib::GuestAddr;
 
-/// How a vCPU starts: `vcpu_guest_context` of this architecture. Little-endian like all
-/// structures; every register that is not named starts as zero.
+/// How a vCPU starts: `vcpu_guest_context` of this architecture, the argument of VCPUOP_initialise.
+/// Little-endian like all structures; every register that is not named starts as zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct VcpuGuestContext {
@@ -43,7 +43,9 @@ crate::hypercall_table! {
         (xen_sys::xen::CONSOLEIO_READ => INPUT);
     /// Map, unmap and copy pages that other domains have granted (public/grant_table.h).
     20 grant_table_op = GrantTableOp(command: u64, list: GuestAddr, count: u64) needs GRANTS;
-    /// Yield, block, shut down (public/sched.h).
+    /// Start, stop and time virtual processors (public/vcpu.h).
+    24 vcpu_op = VcpuOp(command: u64, vcpu: u64, argument: GuestAddr) needs BASIC;
+    /// Yield, block, poll, shut down (public/sched.h).
     29 sched_op = SchedOp(command: u64, argument: GuestAddr) needs BASIC;
     /// Make, connect, send to and close event channels (public/event_channel.h).
     32 event_channel_op = EventChannelOp(command: u64, argument: GuestAddr) needs EVENTS;

@@ -10,7 +10,7 @@ use crate::memory::GuestMemory;
 use crate::report::line;
 use crate::schedule::Refused;
 use crate::schedule::account::{Account, Share};
-use crate::vcpu::{State, Status, VcpuId};
+use crate::vcpu::{State, Status, Times, VcpuId};
 use arrayvec::{ArrayString, ArrayVec};
 use boot_archive::Personality;
 use core::fmt;
@@ -160,6 +160,8 @@ impl<M: Machine> Hypervisor<M> {
             shared,
             handle: 0,
             lan: None,
+            vcpu_infos: [None; MAX_DOMAIN_VCPUS],
+            polling: 0,
             little_endian_interrupts: new.little_endian,
             shutdown_code: None,
             watchdog: None,
@@ -197,6 +199,7 @@ impl<M: Machine> Hypervisor<M> {
             let place = u32::from(id.number()).wrapping_sub(1).wrapping_add(server);
             *status = Status {
                 state: State::Stopped,
+                times: Times { since: self.machine.timebase(), spent: [0; 4] },
                 domain: id,
                 rights,
                 server,
@@ -226,7 +229,8 @@ impl<M: Machine> Hypervisor<M> {
         self.measure(id, Kind::Start, 0, line(text).as_bytes())?;
         self.machine.install(boot, start);
         if let Some(slot) = self.vcpu(boot) {
-            slot.status.lock().fresh = true;
+            let mut status = slot.status.lock();
+            (status.fresh, status.initialised) = (true, true);
         }
         self.launch(boot);
         Ok(())

@@ -8,7 +8,7 @@
 use crate::domain::DomainId;
 use crate::machine::{Frame, Machine};
 use crate::report::line;
-use crate::vcpu::{State, VcpuId};
+use crate::vcpu::{Ask, State, VcpuId};
 use crate::{Hypervisor, Processor};
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -77,11 +77,10 @@ impl<M: Machine> Hypervisor<M> {
     fn dump(&self, id: DomainId) {
         for vcpu in self.vcpus_of(id) {
             let Some(slot) = self.vcpu(vcpu) else { continue };
-            let mut status = slot.status.lock();
+            let status = slot.status.lock();
             let (state, home) = (status.state, status.home);
             if state == State::Running {
-                status.examine = true;
-                slot.preempt();
+                slot.ask(Ask::EXAMINE);
                 drop(status);
                 self.machine.kick(home);
             } else {

@@ -7,7 +7,7 @@ use crate::memory::GuestMemory;
 use crate::vcpu::VcpuId;
 use arrayvec::{ArrayString, ArrayVec};
 use hv_abi::Rights;
-use k42_lib::RealAddr;
+use k42_lib::{GuestAddr, RealAddr};
 use k42_wire::Channel;
 use xen_sys::hvm;
 
@@ -66,6 +66,10 @@ pub struct Domain {
     pub shared: Option<RealAddr>,
     /// Where the search for the next mapping's handle starts ([`crate::grants`]).
     pub handle: u32,
+    /// Where each vCPU's `vcpu_info` is, if it has registered it.
+    pub vcpu_infos: [Option<GuestAddr>; MAX_DOMAIN_VCPUS],
+    /// The vCPUs that wait for ports whatever is masked (SCHEDOP_poll): a bit each.
+    pub polling: u8,
     /// It takes interrupts little-endian: vCPUs started later do so too.
     pub little_endian_interrupts: bool,
     /// Its port of the logical LAN, if it is open.

@@ -4,7 +4,7 @@
 use crate::domain::DomainId;
 use crate::frames::Owner;
 use crate::machine::{Machine, Partition};
-use crate::vcpu::State;
+use crate::vcpu::{Ask, State};
 use crate::{Current, Hypervisor, Processor, control};
 use k42_wire::{End, Event, event};
 
@@ -29,7 +29,7 @@ impl<M: Machine> Hypervisor<M> {
             let Some(slot) = self.vcpu(vcpu) else { continue };
             let mut status = slot.status.lock();
             if status.state == State::Running {
-                slot.preempt(); // its processor sees it at its next exit
+                slot.ask(Ask::END); // its processor sees it at its next exit
                 let home = status.home;
                 drop(status);
                 self.machine.kick(home);
@@ -57,7 +57,7 @@ impl<M: Machine> Hypervisor<M> {
         processor.current = None;
         processor.reschedule = true;
         if let Some(slot) = self.vcpu(current.vcpu) {
-            slot.set_attention(false);
+            slot.take_asked();
             let mut status = slot.status.lock();
             status.state = State::Ended;
             let home = status.home;

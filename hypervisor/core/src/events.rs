@@ -1,23 +1,31 @@
 //! Event channels: a domain's ports, and the delivery of an event to it (xen/event_channel.h).
 //!
 //! A port's state is the hypervisor's; that it is pending or masked is a bit in the page that the
-//! domain shares with it (`shared_info`, two levels). An event for a vCPU is announced by a
-//! directed doorbell, which the guest takes when it enables interrupts.
+//! domain shares with it (`shared_info`, two levels). An event for a vCPU is announced in its
+//! `vcpu_info` and by a directed doorbell, which the guest takes when it enables interrupts.
 
 use crate::Hypervisor;
-use crate::domain::DomainId;
+use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS};
 use crate::machine::Machine;
-use k42_lib::RealAddr;
+use crate::vcpu::Ask;
+use k42_lib::{GuestAddr, RealAddr};
 use xen_sys::errno;
+use xen_sys::xen::{VIRQ_ARCH_0, VIRQ_CONSOLE, VIRQ_DEBUG, VIRQ_DOM_EXC, VIRQ_TIMER};
 
 /// Ports of a domain. The shared page has room for 4,096.
 pub const MAX_PORTS: usize = 256;
-/// The virtual interrupts that there are sources for: console input, frames of the logical LAN, the
-/// end of a domain that this one created.
-const SOURCES: [u32; 3] =
-    [xen_sys::xen::VIRQ_CONSOLE, xen_sys::xen::VIRQ_ARCH_0, xen_sys::xen::VIRQ_DOM_EXC];
 
-/// Offsets in `shared_info`; a test holds them against the structure.
+/// The virtual interrupts that there is a source for, and whether each vCPU has its own.
+const SOURCES: [(u32, bool); 5] = [
+    (VIRQ_TIMER, true),
+    (VIRQ_DEBUG, true),
+    (VIRQ_CONSOLE, false),
+    (VIRQ_DOM_EXC, false),
+    (VIRQ_ARCH_0, false),
+];
+
+/// Offsets in `shared_info`, which begins with the first vCPU's `vcpu_info`; a test holds them
+/// against the structures.
 mod offset {
     pub(super) const UPCALL_PENDING: u64 = 0;
     pub(super) const PENDING_SELECTOR: u64 = 8;
@@ -35,28 +43,38 @@ pub enum Port {
     /// A port of another domain.
     Interdomain(DomainId, u16),
     /// A virtual interrupt.
-    Virq(u32),
+    Virq(u8),
     /// The domain's own vCPUs.
     Ipi,
 }
 
-/// A domain's ports. Port 0 is never given out, as in Xen.
-pub struct Ports([Port; MAX_PORTS]);
+/// A domain's ports, and the number of the vCPU that each tells. Port 0 is never given out, as in
+/// Xen.
+pub struct Ports {
+    ports: [(Port, u8); MAX_PORTS],
+    /// The ports of virtual interrupts by vCPU, in the order of [`SOURCES`]; 0 for none.
+    virqs: [[u8; SOURCES.len()]; MAX_DOMAIN_VCPUS],
+}
 
 impl Ports {
     /// No port is in use.
     pub const fn new() -> Ports {
-        Ports([Port::Free; MAX_PORTS])
+        Ports { ports: [(Port::Free, 0); MAX_PORTS], virqs: [[0; SOURCES.len()]; MAX_DOMAIN_VCPUS] }
     }
 
     /// The port's state; `None` for a number that is no port.
     pub fn get(&self, number: u32) -> Option<Port> {
         let index = usize::try_from(number).ok()?;
-        self.0.get(index).copied().filter(|_| index != 0)
+        self.ports.get(index).filter(|_| index != 0).map(|(port, _)| *port)
+    }
+
+    /// The vCPU that the port tells, by its number in the domain.
+    pub fn told(&self, number: u16) -> u8 {
+        self.ports.get(usize::from(number)).map_or(0, |(_, vcpu)| *vcpu)
     }
 
     fn set(&mut self, number: u16, port: Port) {
-        if let Some(slot) = self.0.get_mut(usize::from(number)) {
+        if let Some((slot, _)) = self.ports.get_mut(usize::from(number)) {
             *slot = port;
         }
     }
@@ -65,18 +83,26 @@ impl Ports {
     ///
     /// # Errors
     /// `ENOSPC` when there is none.
-    pub fn allocate(&mut self, port: Port) -> Result<u16, i32> {
-        let found = self.0.iter().skip(1).position(|port| *port == Port::Free);
-        let number = found.and_then(|n| u16::try_from(n.saturating_add(1)).ok());
-        let number = number.ok_or(errno::ENOSPC)?;
-        self.set(number, port);
-        Ok(number)
+    pub fn allocate(&mut self, port: Port, vcpu: u8) -> Result<u16, i32> {
+        let mut slots = self.ports.iter_mut().enumerate().skip(1);
+        let free = slots.find(|(_, (port, _))| *port == Port::Free);
+        let (number, slot) = free.ok_or(errno::ENOSPC)?;
+        *slot = (port, vcpu);
+        u16::try_from(number).map_err(|_| errno::ENOSPC)
     }
 
-    /// The port that a virtual interrupt is bound to.
-    fn of_virq(&self, virq: u32) -> Option<u16> {
-        let found = self.0.iter().position(|port| *port == Port::Virq(virq));
-        found.and_then(|n| u16::try_from(n).ok())
+    /// Frees a port.
+    fn free(&mut self, number: u16) {
+        self.set(number, Port::Free);
+        for port in self.virqs.iter_mut().flatten().filter(|port| u16::from(**port) == number) {
+            *port = 0;
+        }
+    }
+
+    /// Where the port of a vCPU's virtual interrupt is noted.
+    fn of_virq(&mut self, virq: u32, vcpu: u8) -> Option<&mut u8> {
+        let source = SOURCES.iter().position(|(source, _)| *source == virq)?;
+        self.virqs.get_mut(usize::from(vcpu))?.get_mut(source)
     }
 }
 
@@ -86,11 +112,15 @@ impl Default for Ports {
     }
 }
 
+/// The domain, unless there is none or its end has begun: it then has let go of its ports.
+fn living(slot: &mut Option<Domain>) -> Result<&mut Domain, i32> {
+    slot.as_mut().filter(|domain| !domain.ending).ok_or(errno::ESRCH)
+}
+
 impl<M: Machine> Hypervisor<M> {
     /// Makes a port that domain `remote` may connect to.
     pub(crate) fn event_allocate(&self, own: DomainId, remote: DomainId) -> Result<u16, i32> {
-        let mut slot = self.domain(own);
-        slot.as_mut().ok_or(errno::ESRCH)?.ports.allocate(Port::Unbound(remote))
+        living(&mut self.domain(own))?.ports.allocate(Port::Unbound(remote), 0)
     }
 
     /// Connects a new port of `own` to `remote`'s unbound one. The new port is pending at once, so
@@ -105,75 +135,119 @@ impl<M: Machine> Hypervisor<M> {
             return Err(errno::EINVAL);
         }
         let number = u16::try_from(remote_port).map_err(|_| errno::EINVAL)?;
-        let local = {
-            // Two domains' locks are taken in the order of their numbers.
-            let (first, second) = (own.min(remote), own.max(remote));
-            let mut first = self.domain(first);
-            let mut second = self.domain(second);
-            let (mine, theirs) =
-                if own < remote { (&mut first, &mut second) } else { (&mut second, &mut first) };
-            let theirs = theirs.as_mut().ok_or(errno::ESRCH)?;
-            if theirs.ports.get(remote_port) != Some(Port::Unbound(own)) {
-                return Err(errno::EINVAL);
-            }
-            let mine = mine.as_mut().ok_or(errno::ESRCH)?;
-            let local = mine.ports.allocate(Port::Interdomain(remote, number))?;
-            theirs.ports.set(number, Port::Interdomain(own, local));
-            local
-        };
-        self.event_deliver(own, local, |_| true);
+        // Two domains' locks are taken in the order of their numbers.
+        let (first, second) = (own.min(remote), own.max(remote));
+        let mut first = self.domain(first);
+        let mut second = self.domain(second);
+        let (mine, theirs) =
+            if own < remote { (&mut first, &mut second) } else { (&mut second, &mut first) };
+        let (mine, theirs) = (living(mine)?, living(theirs)?);
+        if theirs.ports.get(remote_port) != Some(Port::Unbound(own)) {
+            return Err(errno::EINVAL);
+        }
+        let local = mine.ports.allocate(Port::Interdomain(remote, number), 0)?;
+        theirs.ports.set(number, Port::Interdomain(own, local));
+        self.event_deliver(mine, local);
         Ok(local)
     }
 
-    /// Binds a virtual interrupt to a new port.
-    pub(crate) fn event_bind_virq(&self, own: DomainId, virq: u32) -> Result<u16, i32> {
-        let mut slot = self.domain(own);
-        let ports = &mut slot.as_mut().ok_or(errno::ESRCH)?.ports;
-        if !SOURCES.contains(&virq) {
+    /// Binds a virtual interrupt to a new port: of the vCPU with that number, or of the domain,
+    /// whose first vCPU is told then.
+    pub(crate) fn event_bind_virq(&self, own: DomainId, virq: u32, vcpu: u8) -> Result<u16, i32> {
+        let source = SOURCES.iter().find(|(source, _)| *source == virq);
+        let number = u8::try_from(virq).map_err(|_| errno::EINVAL)?;
+        if !source.is_some_and(|(_, own)| *own || vcpu == 0) {
             return Err(errno::EINVAL);
         }
-        if ports.of_virq(virq).is_some() {
+        let mut slot = self.domain(own);
+        let ports = &mut living(&mut slot)?.ports;
+        if ports.of_virq(virq, vcpu).is_none_or(|port| *port != 0) {
             return Err(errno::EEXIST);
         }
-        ports.allocate(Port::Virq(virq))
+        let port = ports.allocate(Port::Virq(number), vcpu)?;
+        if let Some(noted) = ports.of_virq(virq, vcpu) {
+            *noted = u8::try_from(port).map_err(|_| errno::ENOSPC)?;
+        }
+        Ok(port)
     }
 
-    /// Makes a port between the domain's own vCPUs.
-    pub(crate) fn event_bind_ipi(&self, own: DomainId) -> Result<u16, i32> {
+    /// Makes a port by which the domain's vCPUs tell the one with that number.
+    pub(crate) fn event_bind_ipi(&self, own: DomainId, vcpu: u8) -> Result<u16, i32> {
+        living(&mut self.domain(own))?.ports.allocate(Port::Ipi, vcpu)
+    }
+
+    /// Has a port tell another vCPU from now on. A port that is one vCPU's by its kind stays so.
+    pub(crate) fn event_bind_vcpu(&self, own: DomainId, number: u32, vcpu: u8) -> Result<(), i32> {
+        let index = usize::try_from(number).map_err(|_| errno::EINVAL)?;
         let mut slot = self.domain(own);
-        slot.as_mut().ok_or(errno::ESRCH)?.ports.allocate(Port::Ipi)
+        let ports = &mut living(&mut slot)?.ports;
+        let bound_to_one = match ports.get(number).ok_or(errno::EINVAL)? {
+            Port::Free | Port::Ipi => true,
+            Port::Virq(virq) => SOURCES.contains(&(virq.into(), true)),
+            Port::Unbound(_) | Port::Interdomain(..) => false,
+        };
+        match ports.ports.get_mut(index) {
+            Some((_, told)) if !bound_to_one => *told = vcpu,
+            _ => return Err(errno::EINVAL),
+        }
+        Ok(())
     }
 
-    /// A port's state.
-    pub(crate) fn event_status(&self, own: DomainId, number: u32) -> Result<Port, i32> {
+    /// A port's state, and the vCPU it tells.
+    pub(crate) fn event_status(&self, own: DomainId, number: u32) -> Result<(Port, u8), i32> {
+        let index = usize::try_from(number).map_err(|_| errno::EINVAL)?;
         let slot = self.domain(own);
-        slot.as_ref().and_then(|d| d.ports.get(number)).ok_or(errno::EINVAL)
+        let port = slot.as_ref().and_then(|d| d.ports.ports.get(index)).filter(|_| index != 0);
+        port.copied().ok_or(errno::EINVAL)
     }
 
-    /// Sends an event through a port.
-    pub(crate) fn event_send(&self, own: DomainId, number: u32) -> Result<(), i32> {
+    /// Sends an event through the port whose number is at this place of the domain's memory.
+    pub(crate) fn event_send(&self, own: DomainId, at: GuestAddr) -> Result<(), i32> {
+        let mut slot = self.domain(own);
+        let domain = slot.as_mut().ok_or(errno::ESRCH)?;
+        let mut bytes = [0; 4];
+        domain.memory.read(&self.machine, at, &mut bytes).map_err(|_| errno::EFAULT)?;
+        let number = u32::from_le_bytes(bytes);
         let from = u16::try_from(number).map_err(|_| errno::EINVAL)?;
-        match self.event_status(own, number)? {
-            // Only if the other end is still this one: it may have been closed in between.
+        match domain.ports.get(number).ok_or(errno::EINVAL)? {
+            Port::Ipi => self.event_deliver(domain, from),
             Port::Interdomain(remote, port) => {
-                self.event_deliver(remote, port, |there| there == Port::Interdomain(own, from));
-                Ok(())
+                drop(slot);
+                // Only if the other end is still this one: it may have been closed in between.
+                if let Some(domain) = self.domain(remote).as_mut()
+                    && domain.ports.get(port.into()) == Some(Port::Interdomain(own, from))
+                {
+                    self.event_deliver(domain, port);
+                }
             }
-            Port::Ipi => {
-                self.event_deliver(own, from, |there| there == Port::Ipi);
-                Ok(())
+            Port::Unbound(_) => {} // nobody listens yet: the event is dropped, as in Xen
+            Port::Free | Port::Virq(_) => return Err(errno::EINVAL),
+        }
+        Ok(())
+    }
+
+    /// Raises a virtual interrupt of the whole domain, if the domain has bound it.
+    pub(crate) fn event_raise(&self, id: DomainId, virq: u32) {
+        self.event_raise_for(id, 0, virq);
+    }
+
+    /// Raises a virtual interrupt of the vCPU with that number, if the domain has bound it.
+    pub(crate) fn event_raise_for(&self, id: DomainId, vcpu: u32, virq: u32) {
+        let mut slot = self.domain(id);
+        let (Some(domain), Ok(vcpu)) = (slot.as_mut(), u8::try_from(vcpu)) else { return };
+        match domain.ports.of_virq(virq, vcpu) {
+            Some(port) if *port != 0 => {
+                let port = u16::from(*port);
+                self.event_deliver(domain, port);
             }
-            // Nobody listens yet: the event is dropped, as in Xen.
-            Port::Unbound(_) => Ok(()),
-            Port::Free | Port::Virq(_) => Err(errno::EINVAL),
+            _ => {}
         }
     }
 
-    /// Raises a virtual interrupt, if the domain has bound it.
-    pub(crate) fn event_raise(&self, id: DomainId, virq: u32) {
-        let port = self.domain(id).as_ref().and_then(|d| d.ports.of_virq(virq));
-        if let Some(port) = port {
-            self.event_deliver(id, port, |there| there == Port::Virq(virq));
+    /// Asks each vCPU of a domain to say what it is doing (VIRQ_DEBUG).
+    pub fn raise_debug(&self, id: DomainId) {
+        for vcpu in (0..).take(MAX_DOMAIN_VCPUS) {
+            self.event_raise_for(id, vcpu, VIRQ_DEBUG);
         }
     }
 
@@ -185,8 +259,11 @@ impl<M: Machine> Hypervisor<M> {
             let domain = slot.as_mut().ok_or(errno::ESRCH)?;
             let port = domain.ports.get(number).filter(|port| *port != Port::Free);
             let port = port.ok_or(errno::EINVAL)?;
-            domain.ports.set(from, Port::Free);
-            self.clear(domain.shared, from);
+            domain.ports.free(from);
+            if let Some(shared) = domain.shared {
+                let (word, bit) = place(from);
+                self.machine.fetch_and(shared.offset(offset::PENDING).offset(word), !bit);
+            }
             port
         };
         if let Port::Interdomain(remote, number) = before
@@ -201,25 +278,65 @@ impl<M: Machine> Hypervisor<M> {
     /// Clears a port's mask, and announces what came meanwhile.
     pub(crate) fn event_unmask(&self, own: DomainId, number: u32) -> Result<(), i32> {
         let port = u16::try_from(number).map_err(|_| errno::EINVAL)?;
-        self.event_status(own, number)?;
-        let pending = {
-            let slot = self.domain(own);
-            let shared = slot.as_ref().ok_or(errno::ESRCH)?.shared;
-            let Some(shared) = shared else { return Ok(()) };
-            let (word, bit) = place(port);
-            self.machine.fetch_and(shared.offset(offset::MASK).offset(word), !bit);
-            self.machine.fetch_or(shared.offset(offset::PENDING).offset(word), 0) & bit != 0
-        };
-        if pending {
-            self.event_announce(own, port);
+        let slot = self.domain(own);
+        let domain = slot.as_ref().ok_or(errno::ESRCH)?;
+        domain.ports.get(number).ok_or(errno::EINVAL)?;
+        let Some(shared) = domain.shared else { return Ok(()) };
+        let (word, bit) = place(port);
+        self.machine.fetch_and(shared.offset(offset::MASK).offset(word), !bit);
+        if self.machine.load_shared(shared.offset(offset::PENDING).offset(word)) & bit != 0 {
+            self.event_announce(domain, port);
         }
         Ok(())
     }
 
-    /// Whether some event is pending for the domain's first vCPU.
-    pub(crate) fn event_pending(&self, id: DomainId) -> bool {
-        let shared = self.domain(id).as_ref().and_then(|d| d.shared);
-        shared.is_some_and(|shared| self.machine.fetch_or(shared, 0) & 0xff != 0)
+    /// Whether one of these ports is pending; if not, the first event that comes wakes the vCPU
+    /// with that number, masked or not.
+    ///
+    /// # Errors
+    /// `EINVAL` for what is no port.
+    pub(crate) fn event_poll(
+        &self,
+        id: DomainId,
+        vcpu: u32,
+        ports: impl Iterator<Item = u32>,
+    ) -> Result<bool, i32> {
+        let mut slot = self.domain(id);
+        let domain = slot.as_mut().ok_or(errno::ESRCH)?;
+        let shared = domain.shared.ok_or(errno::EINVAL)?;
+        for port in ports {
+            domain.ports.get(port).ok_or(errno::EINVAL)?;
+            let (word, bit) = place(u16::try_from(port).map_err(|_| errno::EINVAL)?);
+            if self.machine.load_shared(shared.offset(offset::PENDING).offset(word)) & bit != 0 {
+                return Ok(true);
+            }
+        }
+        domain.polling |= 1u8.checked_shl(vcpu).unwrap_or(0);
+        Ok(false)
+    }
+
+    /// Whether some event is pending for the vCPU with that number.
+    pub(crate) fn event_pending(&self, id: DomainId, vcpu: u32) -> bool {
+        let slot = self.domain(id);
+        let info = slot.as_ref().and_then(|domain| self.vcpu_info(domain, vcpu));
+        info.is_some_and(|info| self.machine.load_shared(info) & 0xff != 0)
+    }
+
+    /// Puts the `vcpu_info` of the vCPU with that number at a place in the domain's memory, once.
+    /// Everything is pending there then, so that what came before is not missed.
+    pub(crate) fn event_register(&self, id: DomainId, vcpu: u32, at: GuestAddr) -> Result<(), i32> {
+        let mut slot = self.domain(id);
+        let domain = living(&mut slot)?;
+        let fits = at.is_aligned(8) && domain.memory.own_page(&self.machine, at).is_some();
+        let number = usize::try_from(vcpu).map_err(|_| errno::ENOENT)?;
+        let told = *domain.vcpus.get(number).ok_or(errno::ENOENT)?;
+        let noted = domain.vcpu_infos.get_mut(number).filter(|noted| noted.is_none() && fits);
+        *noted.ok_or(errno::EINVAL)? = Some(at);
+        let info = self.vcpu_info(domain, vcpu).ok_or(errno::EINVAL)?;
+        self.machine.fetch_or(info.offset(offset::PENDING_SELECTOR), u64::MAX);
+        self.machine.fetch_or(info.offset(offset::UPCALL_PENDING), 1);
+        self.notify(told, Ask::UPCALL);
+        Ok(())
     }
 
     /// All ports of a domain go: its end.
@@ -229,58 +346,46 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    /// Sets a port pending if it is still what `wanted` wants, and tells its vCPU unless it is
-    /// pending or masked already.
-    fn event_deliver(&self, id: DomainId, port: u16, wanted: impl Fn(Port) -> bool) {
-        {
-            let slot = self.domain(id);
-            let Some(domain) = slot.as_ref() else { return };
-            if !domain.ports.get(port.into()).is_some_and(wanted) {
-                return;
-            }
-            let Some(shared) = domain.shared else { return };
-            let (word, bit) = place(port);
-            let pending = shared.offset(offset::PENDING).offset(word);
-            if self.machine.fetch_or(pending, bit) & bit != 0 {
-                return;
-            }
-            if self.machine.fetch_or(shared.offset(offset::MASK).offset(word), 0) & bit != 0 {
-                return;
+    /// Sets a port pending, and tells its vCPU unless it was pending or is masked.
+    fn event_deliver(&self, domain: &mut Domain, port: u16) {
+        let Some(shared) = domain.shared else { return };
+        let (word, bit) = place(port);
+        if self.machine.fetch_or(shared.offset(offset::PENDING).offset(word), bit) & bit != 0 {
+            return;
+        }
+        if domain.polling != 0 {
+            let polling = core::mem::take(&mut domain.polling);
+            let bits = (0..8).map(|n| polling.checked_shr(n).unwrap_or(0) & 1 != 0);
+            for (vcpu, _) in domain.vcpus.iter().zip(bits).filter(|(_, polls)| *polls) {
+                self.wake(*vcpu);
             }
         }
-        self.event_announce(id, port);
+        if self.machine.load_shared(shared.offset(offset::MASK).offset(word)) & bit == 0 {
+            self.event_announce(domain, port);
+        }
     }
 
-    /// Tells the domain's first vCPU that a word of pending bits has one.
-    fn event_announce(&self, id: DomainId, port: u16) {
-        let vcpu = {
-            let slot = self.domain(id);
-            let Some(domain) = slot.as_ref() else { return };
-            let Some(shared) = domain.shared else { return };
-            let selector = 1u64.checked_shl(u32::from(port / 64)).unwrap_or(0);
-            self.machine.fetch_or(shared.offset(offset::PENDING_SELECTOR), selector);
-            let byte = shared.offset(offset::UPCALL_PENDING);
-            if self.machine.fetch_or(byte, 1) & 0xff != 0 {
-                return; // it has been told and has not looked yet
-            }
-            let Some(vcpu) = domain.vcpus.first().copied() else { return };
-            vcpu
-        };
-        let Some(slot) = self.vcpu(vcpu) else { return };
-        let home = {
-            let mut status = slot.status.lock();
-            status.upcall = true;
-            status.home
-        };
-        slot.set_attention(true);
-        self.wake(vcpu);
-        self.machine.kick(home);
+    /// Tells a port's vCPU that the port's word of pending bits has one.
+    fn event_announce(&self, domain: &Domain, port: u16) {
+        let told = domain.ports.told(port);
+        let Some(info) = self.vcpu_info(domain, told.into()) else { return };
+        let selector = 1u64.checked_shl(u32::from(port / 64)).unwrap_or(0);
+        self.machine.fetch_or(info.offset(offset::PENDING_SELECTOR), selector);
+        if self.machine.fetch_or(info.offset(offset::UPCALL_PENDING), 1) & 0xff != 0 {
+            return; // it has been told and has not looked yet
+        }
+        if let Some(vcpu) = domain.vcpus.get(usize::from(told)) {
+            self.notify(*vcpu, Ask::UPCALL);
+        }
     }
 
-    fn clear(&self, shared: Option<RealAddr>, port: u16) {
-        let Some(shared) = shared else { return };
-        let (word, bit) = place(port);
-        self.machine.fetch_and(shared.offset(offset::PENDING).offset(word), !bit);
+    /// Where a vCPU is told of events: its place in the shared page, the first's alone, or the one
+    /// that it has registered, if that is still the domain's memory.
+    fn vcpu_info(&self, domain: &Domain, vcpu: u32) -> Option<RealAddr> {
+        match domain.vcpu_infos.get(usize::try_from(vcpu).ok()?)? {
+            Some(at) => domain.memory.own_page(&self.machine, *at),
+            None => domain.shared.filter(|_| vcpu == 0),
+        }
     }
 }
 

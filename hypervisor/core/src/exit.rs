@@ -5,7 +5,7 @@
 //! Never a panic: a guest's registers are data.
 
 use crate::machine::{Fault, Frame, Machine, ProcessorId, status};
-use crate::vcpu::{Vcpu, VcpuId};
+use crate::vcpu::{Ask, State, Vcpu, VcpuId};
 use crate::{Current, Hypervisor, Processor};
 use k42_lib::{msr, vector};
 use k42_wire::Channel;
@@ -139,67 +139,96 @@ impl<M: Machine> Hypervisor<M> {
         self.crash(processor, current.domain, text);
     }
 
-    /// What every exit ends with: the guest goes on, unless something is to be seen to.
-    fn leave(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
+    /// What every exit ends with: the guest goes on, unless something is to be seen to. A machine
+    /// that has put another vCPU's registers in the processor calls it as well: something may have
+    /// come for that one while it was away.
+    pub fn leave(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
         let slot = processor.vcpu().and_then(|v| self.vcpu(v));
-        if slot.is_some_and(|slot| !slot.wants_attention()) && !processor.reschedule {
+        if slot.is_some_and(|slot| !slot.is_asked()) && !processor.reschedule {
             return Next::Resume;
         }
         self.see_to_it(processor, frame)
     }
 
-    /// The domain's end, an interrupt that waits, another vCPU's turn.
+    /// The domain's end, an interrupt that waits, another vCPU's turn. What is frequent is that an
+    /// event has come while the vCPU slept.
     #[inline(never)]
     fn see_to_it(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
         let slot = processor.vcpu().and_then(|v| self.vcpu(v));
-        if !processor.examine && slot.is_some_and(Vcpu::wants_attention) {
-            self.attend(processor, frame);
-        }
-        if processor.examine {
-            return Next::Idle;
-        }
-        if processor.current.is_some() && !processor.reschedule {
+        if !processor.reschedule && slot.is_some_and(Vcpu::take_upcall) {
+            self.machine.ring();
             return Next::Resume;
         }
-        let before = processor.vcpu();
-        self.put_back(processor);
-        match self.choose(processor) {
-            Some(vcpu) if Some(vcpu) == before => Next::Resume,
-            Some(vcpu) => Next::Switch(vcpu),
-            None => Next::Idle,
+        self.see_to_all(processor, frame)
+    }
+
+    #[inline(never)]
+    fn see_to_all(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
+        loop {
+            if !processor.examine
+                && let Some(current) = processor.current
+                && let Some(slot) = self.vcpu(current.vcpu)
+                && slot.is_asked()
+            {
+                self.attend(processor, current, slot, frame);
+            }
+            if processor.examine {
+                return Next::Idle;
+            }
+            if processor.current.is_some() && !processor.reschedule {
+                return Next::Resume;
+            }
+            let before = processor.vcpu();
+            self.put_back(processor);
+            match self.choose(processor) {
+                Some(vcpu) if Some(vcpu) == before => {} // a timer may have come for it
+                Some(vcpu) => return Next::Switch(vcpu),
+                None => return Next::Idle,
+            }
         }
     }
 
-    fn attend(&self, processor: &mut Processor, frame: &mut Frame) {
-        let Some(current) = processor.current else { return };
-        let Some(slot) = self.vcpu(current.vcpu) else { return };
-        // Taken back before it is looked what for: who asks from now on is not overlooked.
-        slot.set_attention(false);
-        if slot.take_preempted() {
-            processor.reschedule = true;
-            processor.examine = core::mem::take(&mut slot.status.lock().examine);
-            if processor.examine {
-                return slot.set_attention(true); // the rest comes when it runs again
-            }
-            if self.is_ending(current.domain) {
-                return self.leave_domain(processor, current);
-            }
+    /// Does what is asked of the vCPU on this processor.
+    fn attend(&self, processor: &mut Processor, current: Current, slot: &Vcpu, frame: &mut Frame) {
+        let asked = slot.take_asked();
+        if asked.contains(Ask::EXAMINE) {
+            processor.examine = true;
+            return slot.ask(asked.difference(Ask::EXAMINE));
         }
-        let (pending, upcall) = {
-            let mut status = slot.status.lock();
-            (status.interrupts.pending(), core::mem::take(&mut status.upcall))
-        };
-        if pending {
-            slot.set_attention(true);
+        if asked.contains(Ask::END) {
+            return self.leave_domain(processor, current);
         }
-        if upcall {
+        processor.reschedule |= asked.contains(Ask::PREEMPT);
+        if asked.contains(Ask::UPCALL) {
             self.machine.ring();
         }
-        if !pending {
-        } else if frame.msr & msr::EE != 0 {
+        if asked.intersects(Ask::STOP | Ask::TIMES) {
+            self.stop_or_tell(processor, current, slot);
+        }
+        if !asked.contains(Ask::INTERRUPT) || !slot.status.lock().interrupts.pending() {
+            return;
+        }
+        slot.ask(Ask::INTERRUPT); // until the guest has accepted it
+        if frame.msr & msr::EE != 0 {
             self.interrupt(frame, vector::EXTERNAL, frame.nip, 0);
         } else {
             self.machine.request_window();
+        }
+    }
+
+    #[inline(never)]
+    fn stop_or_tell(&self, processor: &mut Processor, current: Current, slot: &Vcpu) {
+        let times_at = {
+            let mut status = slot.status.lock();
+            if core::mem::take(&mut status.stopping) {
+                status.enter(State::Stopped, self.machine.timebase());
+                self.forget(status.home, current.vcpu); // it may have blocked before it saw this
+                processor.reschedule = true;
+            }
+            status.times_at
+        };
+        if let Some(at) = times_at {
+            self.write_times(current.domain, current.vcpu, at);
         }
     }
 

@@ -2,11 +2,11 @@
 //! [`Machine`], so all of it runs in host tests as well.
 //!
 //! Top-down: a machine calls [`Hypervisor::exit`] (`exit`) for whatever stops a guest; hypercalls
-//! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next; `start`
-//! (with `create`) and `end` are a domain's birth and death, `measure` logs what it starts from;
-//! `control` is what one domain may do to others; `memory` and `frames` own storage, `grants` lends
-//! it; `lan` is the switch between domains' network ports, which reach memory through `bus`;
-//! `console` shares the serial line; `report` says who did what, where.
+//! are decoded, authorised and carried out in `hypercall`; `schedule` says who runs next, `timer`
+//! what is due when; `start` (with `create`) and `end` are a domain's birth and death, `measure` logs
+//! what it starts from; `control` is what one domain may do to others; `memory` and `frames` own
+//! storage, `grants` lends it; `lan` is the switch between domains' network ports, which reach memory
+//! through `bus`; `console` shares the serial line; `report` says who did what, where.
 //!
 //! Lock order, outermost first: admission, a domain's slot (two: by number), the LAN's switch, frames,
 //! a vCPU's status, a run queue, the measurement log, console.
@@ -39,6 +39,7 @@ pub mod memory;
 mod report;
 pub mod schedule;
 mod start;
+mod timer;
 pub mod vcpu;
 #[cfg(feature = "walker")]
 pub mod walker;
@@ -95,6 +96,8 @@ pub struct Hypervisor<M> {
 #[derive(Clone, Copy, Debug)]
 struct Current {
     vcpu: VcpuId,
+    /// Its number in the domain.
+    server: u32,
     domain: DomainId,
     rights: Rights,
 }
@@ -108,6 +111,10 @@ pub struct Processor {
     since: u64,
     /// The rank it was chosen with.
     rank: Rank,
+    /// When the scheduler wants it to exit.
+    alarm: u64,
+    /// The timers that were set on it.
+    timers: timer::Timers,
     /// Another vCPU should get the processor.
     reschedule: bool,
     /// The one that has just let the others run.
@@ -128,6 +135,8 @@ impl Processor {
             current: None,
             since: 0,
             rank: Rank::WAITS,
+            alarm: u64::MAX,
+            timers: timer::Timers::NONE,
             reschedule: false,
             yielded: None,
             listening: false,

@@ -57,6 +57,8 @@ pub struct Start {
     pub entry: GuestAddr,
     /// r3.
     pub argument: u64,
+    /// r1.
+    pub stack: u64,
     /// Starts little-endian.
     pub little_endian: bool,
     /// Takes its interrupts little-endian.
@@ -91,7 +93,9 @@ pub trait Machine: Sync {
     /// Stores a table entry, in order with the stores before it.
     fn store_entry(&self, at: RealAddr, entry: u64);
 
-    /// Sets bits of an aligned little-endian doubleword that guests change too; what it was.
+    /// Loads an aligned little-endian doubleword that guests change too, after everything before.
+    fn load_shared(&self, at: RealAddr) -> u64;
+    /// Sets bits of such a doubleword; what it was.
     fn fetch_or(&self, at: RealAddr, bits: u64) -> u64;
     /// Clears the bits of it that `bits` has not; what it was.
     fn fetch_and(&self, at: RealAddr, bits: u64) -> u64;

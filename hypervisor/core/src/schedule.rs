@@ -13,7 +13,7 @@ pub mod queue;
 pub use control::Refused;
 
 use crate::machine::{Machine, ProcessorId};
-use crate::vcpu::{State, Status, VcpuId};
+use crate::vcpu::{Ask, State, Status, VcpuId};
 use crate::{Current, Hypervisor, Processor};
 use account::Rank;
 use core::sync::atomic::Ordering;
@@ -30,27 +30,58 @@ impl<M: Machine> Hypervisor<M> {
     /// An event has come for a vCPU: it is ready if it was blocked; if it runs or is ready already,
     /// its next block returns at once. Any processor may call this.
     pub(crate) fn wake(&self, vcpu: VcpuId) {
+        self.notify(vcpu, Ask::empty());
+    }
+
+    /// The same, and the vCPU sees to what is asked before its guest goes on.
+    pub(crate) fn notify(&self, vcpu: VcpuId, what: Ask) {
         let Some(slot) = self.vcpu(vcpu) else { return };
         let mut status = slot.status.lock();
+        slot.ask(what);
         match status.state {
-            State::Unused | State::Ended | State::Stopped => {}
-            State::Ready | State::Running => status.woken = true,
             State::Blocked(_) => self.make_ready(vcpu, status),
+            State::Running if !what.is_empty() => {
+                status.woken = true;
+                self.machine.kick(status.home);
+            }
+            State::Running | State::Ready => status.woken = true,
+            State::Unused | State::Ended | State::Stopped => {}
         }
     }
 
     /// Lets a stopped vCPU run; the machine has been told where it starts.
     pub(crate) fn launch(&self, vcpu: VcpuId) {
         let Some(slot) = self.vcpu(vcpu) else { return };
-        let status = slot.status.lock();
+        let mut status = slot.status.lock();
+        status.stopping = false;
         if status.state == State::Stopped {
             self.make_ready(vcpu, status);
         }
     }
 
+    /// Stops a vCPU where it is, until it is launched again. One that runs, be it the caller, stops
+    /// at its next exit, which is soon.
+    pub(crate) fn stop(&self, vcpu: VcpuId) {
+        let Some(slot) = self.vcpu(vcpu) else { return };
+        let mut status = slot.status.lock();
+        match status.state {
+            State::Unused | State::Ended | State::Stopped => {}
+            State::Running => {
+                status.stopping = true;
+                slot.ask(Ask::STOP);
+                self.machine.kick(status.home);
+            }
+            State::Ready | State::Blocked(_) => {
+                status.enter(State::Stopped, self.machine.timebase());
+                self.forget(status.home, vcpu);
+            }
+        }
+    }
+
     fn make_ready(&self, vcpu: VcpuId, mut status: MutexGuard<'_, Status>) {
-        status.state = State::Ready;
-        status.account.wake(self.machine.timebase());
+        let now = self.machine.timebase();
+        status.enter(State::Ready, now);
+        status.account.wake(now);
         let told = self.enqueue(vcpu, &mut status);
         if told {
             self.machine.kick(status.home);
@@ -79,7 +110,7 @@ impl<M: Machine> Hypervisor<M> {
         let Some((running, its)) = queue.running() else { return true };
         let told = running != vcpu && (rank.preempts(its) || until < queue.due());
         if told && let Some(slot) = self.vcpu(running) {
-            slot.preempt();
+            slot.ask(Ask::PREEMPT);
         }
         told
     }
@@ -109,10 +140,11 @@ impl<M: Machine> Hypervisor<M> {
         let Some(vcpu) = processor.vcpu() else { return false };
         let Some(slot) = self.vcpu(vcpu) else { return false };
         let mut status = slot.status.lock();
-        if core::mem::take(&mut status.woken) || until <= self.machine.timebase() {
+        let now = self.machine.timebase();
+        if core::mem::take(&mut status.woken) || until <= now {
             return false;
         }
-        status.state = State::Blocked(until);
+        status.enter(State::Blocked(until), now);
         self.enqueue(vcpu, &mut status);
         processor.reschedule = true;
         true
@@ -137,11 +169,12 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn put_back(&self, processor: &mut Processor) {
         let Some(current) = processor.current.take() else { return };
         let Some(slot) = self.vcpu(current.vcpu) else { return };
-        let used = self.machine.timebase().saturating_sub(processor.since);
+        let now = self.machine.timebase();
+        let used = now.saturating_sub(processor.since);
         let mut status = slot.status.lock();
         status.account.charge(processor.rank, used);
         if status.state == State::Running {
-            status.state = State::Ready;
+            status.enter(State::Ready, now);
         }
         if status.state == State::Ready {
             self.enqueue(current.vcpu, &mut status); // also if it was woken, and queued, meanwhile
@@ -171,6 +204,7 @@ impl<M: Machine> Hypervisor<M> {
         processor.reschedule = false;
         let yielded = processor.yielded.take();
         let queue = self.queue(processor.id)?;
+        self.see_to_timers(processor);
         loop {
             let now = self.machine.timebase();
             let (choice, due) = {
@@ -187,7 +221,8 @@ impl<M: Machine> Hypervisor<M> {
                 }
                 Choice::Nothing if self.take_over(processor.id) => {}
                 Choice::Nothing => {
-                    self.machine.set_alarm(due.min(self.next_look(processor, now)));
+                    let at = due.min(self.next_look(processor, now));
+                    self.set_alarm(processor, at);
                     return None;
                 }
             }
@@ -218,13 +253,16 @@ impl<M: Machine> Hypervisor<M> {
         if status.state != State::Ready || status.home != processor.id || status.pauses > 0 {
             return false; // its domain was ended or paused in between, or another runs it
         }
-        status.state = State::Running;
+        status.enter(State::Running, now);
         let slice = now.saturating_add(SLICE_TICKS).min(self.next_look(processor, now));
-        self.machine.set_alarm(due.min(slice).min(status.account.limit(rank, now)));
+        self.set_alarm(processor, due.min(slice).min(status.account.limit(rank, now)));
         processor.since = now;
         processor.rank = rank;
-        let Status { domain, rights, .. } = *status;
-        processor.current = Some(Current { vcpu, domain, rights });
+        let Status { domain, rights, server, .. } = *status;
+        processor.current = Some(Current { vcpu, server, domain, rights });
+        if status.times_at.is_some() {
+            slot.ask(Ask::TIMES);
+        }
         if core::mem::take(&mut status.fresh) {
             drop(status);
             self.announce(processor, domain);

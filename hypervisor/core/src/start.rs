@@ -73,6 +73,7 @@ impl<M: Machine> Hypervisor<M> {
                 partition: Partition(id.number().into()),
                 entry: GuestAddr::new(image.entry),
                 argument: image.device_tree,
+                stack: 0,
                 little_endian: image.little_endian,
                 little_endian_interrupts: image.little_endian,
             },

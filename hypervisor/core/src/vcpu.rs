@@ -6,8 +6,9 @@ use crate::hypercall::xics::Presentation;
 use crate::machine::ProcessorId;
 use crate::schedule::account::{Account, Share};
 use crate::schedule::queue::{Processors, bit};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use hv_abi::Rights;
+use k42_lib::GuestAddr;
 use spin::Mutex;
 
 /// The most vCPUs in the machine.
@@ -46,11 +47,34 @@ pub enum State {
     Blocked(u64),
 }
 
+impl State {
+    /// Its number in Xen's interface (`RUNSTATE_*`).
+    pub const fn number(self) -> usize {
+        match self {
+            State::Running => 0,
+            State::Ready => 1,
+            State::Blocked(_) => 2,
+            State::Stopped | State::Unused | State::Ended => 3,
+        }
+    }
+}
+
+/// How long a vCPU has been in each state: running, ready, blocked, stopped, as Xen counts them.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// When it came into the state it is in, in timebase ticks.
+    pub since: u64,
+    /// Ticks in each state until then.
+    pub spent: [u64; 4],
+}
+
 /// What is known of a vCPU; under a lock of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
-    /// Where it is in its life.
+    /// Where it is in its life; changed by [`Status::enter`].
     pub state: State,
+    /// Where its time went.
+    pub times: Times,
     /// Its domain.
     pub domain: DomainId,
     /// What its domain may ask for.
@@ -67,14 +91,18 @@ pub struct Status {
     pub pauses: u32,
     /// Its domain has not run yet: its first turn is to be announced.
     pub fresh: bool,
-    /// An event is to be announced to it by a doorbell.
-    pub upcall: bool,
     /// An event came while it was not blocked: the next block returns at once.
     pub woken: bool,
-    /// It is to leave its processor and be reported on.
-    pub examine: bool,
     /// Its interrupt controller.
     pub interrupts: Presentation,
+    /// It has its first registers: it may be let run.
+    pub initialised: bool,
+    /// It runs, and is to stop at its next exit.
+    pub stopping: bool,
+    /// When VIRQ_TIMER is due for it, in timebase ticks; `u64::MAX` for never.
+    pub timer: u64,
+    /// Where its domain wants its times written whenever it gets a processor.
+    pub times_at: Option<GuestAddr>,
 }
 
 impl Status {
@@ -87,6 +115,7 @@ impl Status {
     /// The status of a slot that belongs to nobody.
     pub const UNUSED: Status = Status {
         state: State::Unused,
+        times: Times { since: 0, spent: [0; 4] },
         domain: DomainId::NONE,
         rights: Rights::empty(),
         server: 0,
@@ -95,52 +124,77 @@ impl Status {
         account: Account::new(Share { weight: 1, cap: 0, reserved: None }),
         pauses: 0,
         fresh: false,
-        upcall: false,
         woken: false,
-        examine: false,
         interrupts: Presentation::new(),
+        initialised: false,
+        stopping: false,
+        timer: u64::MAX,
+        times_at: None,
     };
+
+    /// Changes its state, and notes how long it was in the one before.
+    pub fn enter(&mut self, state: State, now: u64) {
+        if let Some(spent) = self.times.spent.get_mut(self.state.number()) {
+            *spent = spent.saturating_add(now.saturating_sub(self.times.since));
+        }
+        self.times.since = now;
+        self.state = state;
+    }
+}
+
+bitflags::bitflags! {
+    /// What a vCPU's processor is to see to before the guest goes on.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Ask: u32 {
+        /// An event has come: ring the doorbell.
+        const UPCALL = 1 << 0;
+        /// Its interrupt controller has something.
+        const INTERRUPT = 1 << 1;
+        /// Stop, if `Status::stopping` still says so.
+        const STOP = 1 << 2;
+        /// Write its times where its domain wants them.
+        const TIMES = 1 << 3;
+        /// Its domain has ended.
+        const END = 1 << 4;
+        /// Leave the processor, to be reported on (`diagnostics`), before anything else.
+        const EXAMINE = 1 << 5;
+        /// Leave the processor, which has to choose anew.
+        const PREEMPT = 1 << 6;
+    }
 }
 
 /// A slot of the table of vCPUs.
 pub struct Vcpu {
-    /// All but the flags.
+    /// All but what is asked.
     pub status: Mutex<Status>,
-    /// Something is to be seen to before the guest goes on: an interrupt, or its domain's end. Set
-    /// by any processor, looked at by the vCPU's own at every exit without taking the lock.
-    attention: AtomicBool,
-    /// It shall leave its processor, which has to choose anew.
-    preempted: AtomicBool,
+    /// Set by any processor, looked at by the vCPU's own at every exit without taking the lock.
+    asked: AtomicU32,
 }
 
 impl Vcpu {
     /// An unused slot.
     pub const fn unused() -> Vcpu {
-        Vcpu {
-            status: Mutex::new(Status::UNUSED),
-            attention: AtomicBool::new(false),
-            preempted: AtomicBool::new(false),
-        }
+        Vcpu { status: Mutex::new(Status::UNUSED), asked: AtomicU32::new(0) }
     }
 
-    /// Makes the vCPU's processor look at its status before the guest goes on.
-    pub fn set_attention(&self, wanted: bool) {
-        self.attention.store(wanted, Ordering::Release);
+    /// Has the vCPU's processor see to something; the caller makes it look.
+    pub fn ask(&self, what: Ask) {
+        self.asked.fetch_or(what.bits(), Ordering::AcqRel);
     }
 
-    /// Whether somebody asked for that.
-    pub fn wants_attention(&self) -> bool {
-        self.attention.load(Ordering::Acquire)
+    /// Whether something is asked.
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire) != 0
     }
 
-    /// Makes the vCPU's processor choose anew at its next exit.
-    pub fn preempt(&self) {
-        self.preempted.store(true, Ordering::Release);
-        self.set_attention(true);
+    /// Takes that an event has come, if nothing else is asked.
+    pub fn take_upcall(&self) -> bool {
+        let (upcall, none) = (Ask::UPCALL.bits(), Ask::empty().bits());
+        self.asked.compare_exchange(upcall, none, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether somebody asked for that since this was last called.
-    pub fn take_preempted(&self) -> bool {
-        self.preempted.swap(false, Ordering::AcqRel)
+    /// Takes what is asked.
+    pub fn take_asked(&self) -> Ask {
+        Ask::from_bits_retain(self.asked.swap(0, Ordering::AcqRel))
     }
 }

@@ -104,24 +104,30 @@ impl Board {
     }
 
     /// An exit of the guest on processor `n`. One that is to be reported on has been when this
-    /// returns, and the processor has looked for work.
+    /// returns, and the processor has looked for work. If another vCPU comes, it sees to what has
+    /// come for it meanwhile, as on a real machine.
     pub fn exit(&mut self, n: usize, vector: u16, frame: &mut Frame) -> Next {
         let processor = &mut self.processors[n];
         let vcpu = processor.vcpu().map(VcpuId::index);
-        let next = self.hv.exit(processor, vector, frame);
+        let mut next = self.hv.exit(processor, vector, frame);
         if next != Next::Resume {
             self.hv.machine.state().registers.extend(vcpu.map(|vcpu| (vcpu, *frame)));
         }
-        let next = if next != Next::Idle || processor.vcpu().is_none() {
-            next
-        } else {
-            self.hv.look_for_work(processor).map_or(Next::Idle, Next::Switch)
-        };
-        if let Next::Switch(vcpu) = next {
-            self.seat(n, vcpu);
+        loop {
+            if next == Next::Idle && self.processors[n].vcpu().is_some() {
+                let found = self.hv.look_for_work(&mut self.processors[n]);
+                next = found.map_or(Next::Idle, Next::Switch);
+            }
+            if let Next::Switch(vcpu) = next {
+                self.seat(n, vcpu);
+            }
+            self.check();
+            let Next::Switch(_) = next else { return next };
+            match self.hv.leave(&mut self.processors[n], &mut Frame::default()) {
+                Next::Resume => return next,
+                other => next = other,
+            }
         }
-        self.check();
-        next
     }
 
     fn seat(&self, n: usize, vcpu: VcpuId) -> usize {

@@ -245,6 +245,10 @@ impl Machine for Fake {
         self.write(at, &entry.to_be_bytes());
     }
 
+    fn load_shared(&self, at: RealAddr) -> u64 {
+        self.update(at, |before| before)
+    }
+
     fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
         self.update(at, |before| before | bits)
     }

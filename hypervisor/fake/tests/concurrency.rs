@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_core::{Frame, Hypervisor, Machine, Next, Processor};
+use hv_core::{Frame, Hypervisor, Machine, Next, Processor, VcpuId};
 use hv_fake::{Board, Fake, Guest, make_resident};
 use k42_lib::{GuestAddr, msr, vector};
 use std::sync::Mutex;
@@ -28,7 +28,8 @@ fn run_processor(
     let mut running = processor.vcpu();
     let mut fruitless: u64 = 0;
     while !done.load(Ordering::Relaxed) {
-        running = running.or_else(|| hv.look_for_work(processor));
+        running = running
+            .or_else(|| hv.look_for_work(processor).and_then(|vcpu| arrive(hv, processor, vcpu)));
         let Some(vcpu) = running else {
             // The other processor has had every chance to wake somebody.
             fruitless += 1;
@@ -49,9 +50,19 @@ fn run_processor(
         };
         running = match next {
             Next::Resume => running,
-            Next::Switch(next) => Some(next),
+            Next::Switch(next) => arrive(hv, processor, next),
             Next::Idle => None,
         };
+    }
+}
+
+/// What a processor does when it has put another vCPU's registers in place.
+fn arrive(hv: &Hypervisor<Fake>, processor: &mut Processor, vcpu: VcpuId) -> Option<VcpuId> {
+    make_resident(hv, processor.id(), vcpu);
+    match hv.leave(processor, &mut Frame::default()) {
+        Next::Resume => Some(vcpu),
+        Next::Switch(vcpu) => arrive(hv, processor, vcpu),
+        Next::Idle => None,
     }
 }
 

@@ -51,7 +51,7 @@ impl Context {
         self.state.amor = u64::MAX;
         let msr = msr::SF | msr::ME | order;
         let mut frame = Frame { nip: start.entry.value(), msr, ..Frame::default() };
-        frame.gpr[3] = start.argument;
+        (frame.gpr[1], frame.gpr[3]) = (start.stack, start.argument);
         self.registers = abi::Registers::from(&frame);
     }
 }
@@ -138,39 +138,46 @@ fn ring_again() {
 pub(crate) fn run(me: ProcessorId) -> ! {
     let mut processor = Processor::new(me);
     let mut resident = None;
-    let mut next = HYPERVISOR.idle(&mut processor);
+    let mut vcpu = HYPERVISOR.idle(&mut processor);
     loop {
-        make_resident(me, &mut resident, next);
-        let after = loop {
-            match step(&mut processor) {
-                Next::Resume => {}
-                after => break after,
-            }
-        };
-        SLOTS.settle(next, true);
-        next = match after {
+        make_resident(me, &mut resident, vcpu);
+        let mut next = decide(|frame| HYPERVISOR.leave(&mut processor, frame));
+        while next == Next::Resume {
+            next = step(&mut processor);
+        }
+        SLOTS.settle(vcpu, true);
+        vcpu = match next {
             Next::Switch(vcpu) => vcpu,
             _ => idle(&mut processor),
         };
     }
 }
 
+/// Has the policy decide about the resident vCPU's registers.
+fn decide(policy: impl FnOnce(&mut Frame) -> Next) -> Next {
+    let mut frame = with_resident(|context| context.registers.frame());
+    frame.msr &= !msr::SRR1_INFORMATION;
+    let next = policy(&mut frame);
+    with_resident(|context| context.registers = abi::Registers::from(&frame));
+    next
+}
+
 /// Runs the resident vCPU to its next exit, and has the policy decide.
 fn step(processor: &mut Processor) -> Next {
     let cpu = &CPUS[this_processor()];
     let expiry = cpu.expiry();
-    let (status, mut frame) = with_resident(|context| {
+    let (status, enabled) = with_resident(|context| {
         let Context { state, registers, .. } = context;
         // The hypervisor below us would never stop a guest that is entered after its time.
         if expiry <= spr::read::<{ spr::TIMEBASE }>() + ENTRY_TICKS {
-            return (vector::HYPERVISOR_DECREMENTER.into(), registers.frame());
+            return (vector::HYPERVISOR_DECREMENTER.into(), false);
         }
         state.hdec_expiry = expiry;
         state.hfscr = spr::GUEST_FACILITIES;
         cpu.pass(Some(state.lpid));
         let status = hcall::enter(state, registers);
         cpu.pass(None);
-        (status, registers.frame())
+        (status, registers.frame().msr & msr::EE != 0)
     });
     let Ok(stopped) = u16::try_from(status) else {
         fail(format_args!("the hypervisor below does not run the guest: status {status}"))
@@ -184,13 +191,10 @@ fn step(processor: &mut Processor) -> Next {
         }
         _ => stopped,
     };
-    if stopped == vector::SYSTEM_CALL && frame.msr & msr::EE != 0 {
+    if stopped == vector::SYSTEM_CALL && enabled {
         with_resident(|context| context.rung = false); // it has come before the call
     }
-    frame.msr &= !msr::SRR1_INFORMATION;
-    let next = HYPERVISOR.exit(processor, stopped, &mut frame);
-    with_resident(|context| context.registers = abi::Registers::from(&frame));
-    next
+    decide(|frame| HYPERVISOR.exit(processor, stopped, frame))
 }
 
 /// Idles with the resident vCPU's doorbell and decrementer put away, which is the alarm meanwhile.

@@ -123,6 +123,10 @@ impl Machine for Nested {
         storage::store_entry(at, entry);
     }
 
+    fn load_shared(&self, at: RealAddr) -> u64 {
+        storage::load_shared(at)
+    }
+
     fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
         storage::shared_word(at).fetch_or(bits, Ordering::AcqRel)
     }

@@ -29,14 +29,16 @@ struct Slot {
     holder: AtomicU32,
     /// How the vCPU starts, when it next gets a processor.
     start: Mutex<Option<Start>>,
+    /// It does.
+    starts: AtomicBool,
     /// The general registers are in their place: the vCPU has run, and has left its processor.
     settled: AtomicBool,
 }
 
 impl Slot {
     const fn new() -> Slot {
-        let (start, settled) = (Mutex::new(None), AtomicBool::new(false));
-        Slot { holder: AtomicU32::new(NOBODY), start, settled }
+        let (starts, settled) = (AtomicBool::new(false), AtomicBool::new(false));
+        Slot { holder: AtomicU32::new(NOBODY), start: Mutex::new(None), starts, settled }
     }
 }
 
@@ -55,7 +57,9 @@ impl<C> Slots<C> {
 
     /// Notes how the vCPU starts; it takes effect when it next gets a processor.
     pub fn install(&self, vcpu: VcpuId, start: &Start) {
-        *self.slots[vcpu.index()].start.lock() = Some(*start);
+        let slot = &self.slots[vcpu.index()];
+        *slot.start.lock() = Some(*start);
+        slot.starts.store(true, Ordering::Release);
     }
 
     /// Notes that the vCPU has left its processor, or is about to run there.
@@ -67,7 +71,7 @@ impl<C> Slots<C> {
     /// that the vCPU is not run meanwhile.
     pub fn look<T>(&self, vcpu: VcpuId, look: impl FnOnce(&C) -> T) -> Option<T> {
         let slot = &self.slots[vcpu.index()];
-        let settled = slot.settled.load(Ordering::Acquire) && slot.start.lock().is_none();
+        let settled = slot.settled.load(Ordering::Acquire) && !slot.starts.load(Ordering::Acquire);
         // SAFETY: general registers change only while the vCPU runs; `look` reads no others, which
         // the processor that holds them may be saving.
         settled.then(|| look(unsafe { &*self.context(vcpu.index()) }))
@@ -75,7 +79,12 @@ impl<C> Slots<C> {
 
     /// How the vCPU is to start anew, if it is to: told once.
     pub fn begins(&self, vcpu: VcpuId) -> Option<Start> {
-        self.slots[vcpu.index()].start.lock().take()
+        let slot = &self.slots[vcpu.index()];
+        if slot.starts.load(Ordering::Acquire) {
+            slot.starts.store(false, Ordering::Relaxed);
+            return slot.start.lock().take();
+        }
+        None
     }
 
     /// Makes the registers `processor`'s alone; or says which processor has them.

@@ -96,7 +96,8 @@ macro_rules! switched {
 
         /// Saves the guest's own special registers.
         pub(crate) fn save(into: &mut [u64; SWITCHED]) {
-            *into = [ $( $crate::spr::read::<$number>() ),* ];
+            let mut values = into.iter_mut();
+            $( if let Some(value) = values.next() { *value = $crate::spr::read::<$number>(); } )*
         }
 
         /// Loads them.

@@ -5,7 +5,7 @@
 //! addresses that it has checked.
 
 use core::arch::asm;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 use k42_lib::{RealAddr, vector};
 
 /// Copies from real storage.
@@ -78,6 +78,13 @@ pub fn shared_word(at: RealAddr) -> &'static AtomicU64 {
     unsafe { AtomicU64::from_ptr(at.value() as *mut u64) }
 }
 
+/// Loads a doubleword of such a page after everything before, stores included: whoever else stores
+/// first and loads then sees those, or its store is seen here.
+pub fn load_shared(at: RealAddr) -> u64 {
+    fence(Ordering::SeqCst);
+    shared_word(at).load(Ordering::Relaxed)
+}
+
 /// Loads a doubleword that a table walk reads: big-endian.
 pub fn load_entry(at: RealAddr) -> u64 {
     let source = at.value() as *const u64;
@@ -88,7 +95,7 @@ pub fn load_entry(at: RealAddr) -> u64 {
 /// Stores a doubleword that a table walk reads, after all stores before it.
 pub fn store_entry(at: RealAddr, entry: u64) {
     let target = at.value() as *mut u64;
-    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    fence(Ordering::SeqCst);
     // SAFETY: as in `load_entry`; an aligned doubleword is stored at once.
     unsafe { target.write_volatile(entry.to_be()) };
 }

@@ -115,7 +115,7 @@ impl Context {
         let interrupts = if start.little_endian_interrupts { lpcr::ILE } else { 0 };
         self.frame =
             Frame { nip: start.entry.value(), msr: msr::SF | msr::ME | order, ..Frame::default() };
-        self.frame.gpr[3] = start.argument;
+        (self.frame.gpr[1], self.frame.gpr[3]) = (start.stack, start.argument);
         self.special = [0; special::SWITCHED];
         self.vectors = Vectors::ZERO;
         self.partitioned = Partitioned {
@@ -232,14 +232,24 @@ unsafe extern "C" fn powernv_switch(from: *mut Context) -> *mut Context {
     let from = unsafe { &*from };
     // SAFETY: as in `powernv_exit`; a boot context has it from its making.
     let cpu = unsafe { &mut *from.cpu };
-    if let Some(vcpu) = cpu.resident {
-        SLOTS.settle(vcpu, true);
+    loop {
+        if let Some(vcpu) = cpu.resident {
+            SLOTS.settle(vcpu, true);
+        }
+        let vcpu = cpu.next.take().unwrap_or_else(|| idle(cpu));
+        let context = make_resident(cpu, vcpu);
+        // SAFETY: `make_resident` made this processor the only holder.
+        let frame = unsafe { &mut (*context).frame };
+        match HYPERVISOR.leave(&mut cpu.processor, frame) {
+            Next::Resume => return context,
+            Next::Switch(vcpu) => cpu.next = Some(vcpu),
+            Next::Idle => {}
+        }
     }
-    let vcpu = cpu.next.take().unwrap_or_else(|| idle(cpu));
-    make_resident(cpu, vcpu)
 }
 
 /// Idles with the resident vCPU's decrementer put away, which would end every `stop` at once.
+#[inline(never)]
 fn idle(cpu: &mut Cpu) -> VcpuId {
     let kept = cpu.resident.map(|_| deadline());
     set_deadline(u64::MAX);

@@ -31,6 +31,8 @@ numbers! {
     ERANGE: i32 = 34, "XEN_ERANGE";
     /// There is no such hypercall, or no such operation of it.
     ENOSYS: i32 = 38, "XEN_ENOSYS";
+    /// The time has passed.
+    ETIME: i32 = 62, "XEN_ETIME";
     /// A result does not fit its type.
     EOVERFLOW: i32 = 75, "XEN_EOVERFLOW";
     /// This object does not support the operation.

@@ -16,6 +16,7 @@ mod lan;
 mod measure;
 mod privilege;
 mod talk;
+mod vcpus;
 
 use kernel_arch::{Boot, boot, hypercall};
 
@@ -54,6 +55,8 @@ const TESTS: &[(&str, Test)] = &[
     ("lansource", lan::source),
     ("lansink", lan::sink),
     ("measure", measure::own),
+    ("vcpus", vcpus::vcpus),
+    ("switches", vcpus::switches),
     ("priv", privilege::privileged_instruction),
     ("userhcall", privilege::hypercall_from_user),
 ];

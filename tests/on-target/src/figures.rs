@@ -104,6 +104,18 @@ pub fn lan_frame(model: Model) -> anyhow::Result<u64> {
     figure(&mut machine, "sink", "lan-frame-1500")
 }
 
+/// Instructions of two switches: one vCPU of a domain yields its processor to the other, and back.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn vcpu_switch_pair(model: Model) -> anyhow::Result<u64> {
+    let mut guest = describe::bare("guest", "test=switches");
+    guest.vcpus = 2;
+    let description = describe::machine("figures-switches", model, vec![guest]);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    figure(&mut machine, "guest", "vcpu-switch-pair")
+}
+
 /// A K42 and a Linux domain with the same program, side by side in one machine.
 ///
 /// # Errors

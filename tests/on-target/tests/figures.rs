@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("grant_copy"), move || grant_copy(model)));
         tests.push(test(name("populate"), move || populate(model)));
         tests.push(test(name("lan_frame"), move || lan_frame(model)));
+        tests.push(test(name("vcpu_switch_pair"), move || vcpu_switch_pair(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
     }
@@ -51,6 +52,10 @@ fn populate(model: Model) -> anyhow::Result<()> {
 
 fn lan_frame(model: Model) -> anyhow::Result<()> {
     within("LAN frame", figures::lan_frame(model)?, "lan-frame-1500")
+}
+
+fn vcpu_switch_pair(model: Model) -> anyhow::Result<()> {
+    within("pair of switches", figures::vcpu_switch_pair(model)?, "vcpu-switch-pair")
 }
 
 fn getppid(model: Model) -> anyhow::Result<()> {

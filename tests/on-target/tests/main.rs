@@ -17,6 +17,7 @@ mod memory;
 mod nested;
 mod programs;
 mod stress;
+mod vcpus;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -46,6 +47,7 @@ fn main() {
         demo::tests(),
         nested::tests(),
         stress::tests(),
+        vcpus::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit();
 }

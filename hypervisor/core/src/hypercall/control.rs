@@ -7,7 +7,7 @@ use crate::Hypervisor;
 use crate::create::{CreateError, Creation};
 use crate::domain::DomainId;
 use crate::frames::FRAME_SIZE;
-use crate::machine::{Machine, Partition, Start};
+use crate::machine::Machine;
 use crate::schedule::Refused;
 use crate::schedule::account::Allowance;
 use crate::vcpu::State;
@@ -191,13 +191,7 @@ impl<M: Machine> Hypervisor<M> {
         let call: Argument<{ size_of::<VcpuContext>() }> = self.argument(caller, NAME, own)?;
         let number = call.u32(offset_of!(VcpuContext, vcpu));
         let place = call.u64(offset_of!(VcpuContext, ctxt));
-        let context: Argument<{ size_of::<VcpuGuestContext>() }> =
-            self.argument(caller, NAME, GuestAddr::new(place))?;
-        let little_endian = match context.u64(offset_of!(VcpuGuestContext, flags)) {
-            0 => false,
-            VcpuGuestContext::LITTLE_ENDIAN => true,
-            _ => return Err(errno::EINVAL),
-        };
+        let start = self.start_argument(caller, NAME, GuestAddr::new(place), id)?;
         // The slot stays locked: the domain, and so the vCPU, cannot become another's meanwhile.
         let slot = self.domain(id);
         let domain = slot.as_ref().filter(|domain| !domain.ending).ok_or(errno::ESRCH)?;
@@ -207,17 +201,7 @@ impl<M: Machine> Hypervisor<M> {
         if !self.vcpu(vcpu).is_some_and(stopped) {
             return Err(errno::EBUSY);
         }
-        let set_off = self.set_off(
-            vcpu,
-            &Start {
-                partition: Partition(id.number().into()),
-                entry: GuestAddr::new(context.u64(offset_of!(VcpuGuestContext, entry))),
-                argument: context.u64(offset_of!(VcpuGuestContext, argument)),
-                little_endian,
-                little_endian_interrupts: little_endian,
-            },
-        );
-        set_off.map_err(CreateError::errno)
+        self.set_off(vcpu, &start).map_err(CreateError::errno)
     }
 
     /// Tells where a vCPU is that is on no processor.

@@ -5,6 +5,7 @@
 //! refusal of a domain is reported: who, what, where. An unknown number is an error too.
 
 mod argument;
+mod block;
 mod control;
 mod events;
 mod grants;
@@ -15,6 +16,7 @@ mod memory;
 mod papr;
 mod rtas;
 mod system;
+mod vcpu;
 mod watchdog;
 mod xen;
 pub mod xics;

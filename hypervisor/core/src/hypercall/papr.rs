@@ -4,7 +4,7 @@ use super::Caller;
 use super::xics::Presentation;
 use crate::Hypervisor;
 use crate::machine::{Machine, Partition};
-use crate::vcpu::{Status, VcpuId};
+use crate::vcpu::{Ask, Status, VcpuId};
 use hv_abi::PaprCall;
 use hv_abi::papr::{code, mode};
 use k42_lib::{GuestAddr, msr};
@@ -114,7 +114,7 @@ impl<M: Machine> Hypervisor<M> {
             let mut status = slot.status.lock();
             change(&mut status.interrupts);
             if status.interrupts.pending() {
-                slot.set_attention(true);
+                slot.ask(Ask::INTERRUPT);
             }
         }
         code::SUCCESS
@@ -123,17 +123,13 @@ impl<M: Machine> Hypervisor<M> {
     fn ask_interrupt(&self, caller: &Caller<'_>, server: u64, priority: u64) -> i64 {
         let Some(vcpu) = self.sibling(caller, server) else { return code::PARAMETER };
         let Some(slot) = self.vcpu(vcpu) else { return code::PARAMETER };
-        let (pending, home) = {
+        let pending = {
             let mut status = slot.status.lock();
             status.interrupts.request(priority);
-            (status.interrupts.pending(), status.home)
+            status.interrupts.pending()
         };
         if pending {
-            slot.set_attention(true);
-            self.wake(vcpu);
-            if vcpu != caller.current.vcpu {
-                self.machine.kick(home);
-            }
+            self.notify(vcpu, Ask::INTERRUPT);
         }
         code::SUCCESS
     }

@@ -74,7 +74,7 @@ impl<M: Machine> Hypervisor<M> {
                 }
             }
             rtas::STOP_SELF => {
-                self.stop_self(caller);
+                self.stop(caller.current.vcpu);
                 rtas::SUCCESS
             }
             _ => rtas::PARAMETER_ERROR,
@@ -133,20 +133,13 @@ impl<M: Machine> Hypervisor<M> {
                 partition: Partition(id.number().into()),
                 entry: GuestAddr::new(entry.into()),
                 argument: argument.into(),
+                stack: 0,
                 little_endian: false,
                 little_endian_interrupts,
             },
         );
         self.launch(vcpu);
         rtas::SUCCESS
-    }
-
-    /// The calling vCPU stops; `start-cpu` starts it again.
-    fn stop_self(&self, caller: &mut Caller<'_>) {
-        if let Some(slot) = self.vcpu(caller.current.vcpu) {
-            slot.status.lock().state = State::Stopped;
-            caller.processor.reschedule = true;
-        }
     }
 
     /// The guest's kernel has panicked and says why. Linux 6.12 passes address 0, one argument

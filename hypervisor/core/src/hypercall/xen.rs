@@ -47,6 +47,9 @@ impl<M: Machine> Hypervisor<M> {
             XenCall::EventChannelOp { command, argument } => {
                 self.event_channel_op(caller, command, argument)
             }
+            XenCall::VcpuOp { command, vcpu, argument } => {
+                self.vcpu_op(caller, command, vcpu, argument)
+            }
             XenCall::ConsoleIo { command, count, buffer } => match u32::try_from(command) {
                 Ok(xen::CONSOLEIO_WRITE) => self.console_write(caller, count, buffer),
                 Ok(xen::CONSOLEIO_READ) => self.console_read(caller, count, buffer),
@@ -61,6 +64,7 @@ impl<M: Machine> Hypervisor<M> {
                     self.block_for_event(caller);
                     0
                 }
+                Ok(sched::SCHEDOP_POLL) => self.poll(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN) => self.shutdown(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN_CODE) => self.latch_code(caller, argument),
                 Ok(sched::SCHEDOP_WATCHDOG) => self
@@ -70,15 +74,6 @@ impl<M: Machine> Hypervisor<M> {
             },
             XenCall::Measurement { buffer } => self.read_measurement(caller, buffer),
             XenCall::MeasurementLog { number, buffer } => self.read_log(caller, number, buffer),
-        }
-    }
-
-    /// Blocks until an event, console input or the decrementer.
-    #[inline(never)]
-    fn block_for_event(&self, caller: &mut Caller<'_>) {
-        let id = caller.current.domain;
-        if !self.event_pending(id) && !self.console.lock().has_input(id.channel()) {
-            self.block(caller.processor, self.machine.guest_deadline());
         }
     }
 

@@ -6,7 +6,7 @@ use super::queue::{Processors, bit};
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::machine::{Machine, ProcessorId};
-use crate::vcpu::{State, Status, Vcpu, VcpuId};
+use crate::vcpu::{Ask, State, Status, Vcpu, VcpuId};
 use core::sync::atomic::Ordering;
 
 /// The most of a processor that may be reserved, in millionths: the rest is for switches and for
@@ -121,7 +121,7 @@ impl<M: Machine> Hypervisor<M> {
             match status.state {
                 State::Ready => self.make_ready(vcpu, status),
                 State::Running => {
-                    slot.preempt();
+                    slot.ask(Ask::PREEMPT);
                     self.machine.kick(status.home);
                 }
                 State::Unused | State::Ended | State::Stopped | State::Blocked(_) => {}

@@ -10,7 +10,7 @@ use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
     event_round_trip, getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall,
-    null_hypercall_time, populate, start_k42, start_linux,
+    null_hypercall_time, populate, start_k42, start_linux, vcpu_switch_pair,
 };
 use k42_tests::peer::{self, Peer};
 use k42_tests::{MODELS, Model};
@@ -54,6 +54,7 @@ const ROWS: &[Row] = &[
     row("page granted by another copied, 4 KiB",      grant_copy,       None,                       Nothing),
     row("memory at run time, a GiB of it",            populate,         Some("populate-gib"),       Tenth),
     row("LAN frame of 1,500 bytes to its receiver",   lan_frame,        None,                       Nothing),
+    row("two switches between two vCPUs",             vcpu_switch_pair, Some("vcpu-switch-pair"),        Count(1_500)),
     row("getppid, K42 domain and bare Linux",         getppid,          Some("getppid"),            LessThanPeer),
     row("entry to first instruction, K42, 64 MiB",    start_k42,        None,                       Nothing),
     row("entry to first instruction, Linux, 512 MiB", start_linux,      None,                       Nothing),
