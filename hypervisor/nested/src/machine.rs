@@ -14,7 +14,7 @@ pub(crate) struct Nested;
 /// What a processor knows; but for `server` only it reads and writes it.
 pub(crate) struct Cpu {
     /// Its number for interrupts.
-    server: AtomicU32,
+    pub(crate) server: AtomicU32,
     /// The vCPU whose registers are in the processor, by its index.
     pub(crate) resident: AtomicU32,
     /// How often a guest was entered and left: odd while one runs.
@@ -47,17 +47,7 @@ pub(crate) fn this_processor() -> usize {
     spr::read::<{ spr::SPRG0 }>() as usize % MAX_PROCESSORS
 }
 
-/// Sets up the processor that this is.
-pub(crate) fn init_processor(processor: ProcessorId) {
-    spr::write::<{ spr::SPRG0 }>(processor.0.into());
-    hcall::accept_interrupts();
-}
-
 impl Cpu {
-    pub(crate) fn set_server(&self, server: u32) {
-        self.server.store(server, Relaxed);
-    }
-
     /// When the guest is to exit; a window is good for one exit.
     pub(crate) fn expiry(&self) -> u64 {
         let at = self.alarm.load(Relaxed).min(self.window.swap(u64::MAX, Relaxed));

@@ -6,7 +6,7 @@
 
 use core::arch::asm;
 use core::sync::atomic::AtomicU64;
-use k42_lib::{RealAddr, vector};
+use k42_lib::RealAddr;
 
 /// Copies from real storage.
 pub fn read(from: RealAddr, into: &mut [u8]) {
@@ -28,18 +28,6 @@ pub fn copy(from: RealAddr, to: RealAddr, length: u64) {
     let (source, target) = (from.value() as *const u8, to.value() as *mut u8);
     // SAFETY: as in `read` and `write`; a page that is lent may be both.
     unsafe { core::ptr::copy(source, target, length as usize) };
-}
-
-/// Makes stored instructions visible to fetches (Power ISA v3.0B, Book II, 4.3.1).
-fn synchronize_code(at: RealAddr, length: u64) {
-    for line in (at.value()..at.value() + length).step_by(128) {
-        // SAFETY: writes back and invalidates cache lines; storage stays as it is.
-        unsafe {
-            asm!("dcbst 0, {0}", "sync", "icbi 0, {0}", in(reg) line, options(nostack, preserves_flags))
-        };
-    }
-    // SAFETY: barriers.
-    unsafe { asm!("sync", "isync", options(nostack, preserves_flags)) };
 }
 
 /// Zeroes blocks of 1 KiB, eight cache lines of the processor at a time.
@@ -91,19 +79,4 @@ pub fn store_entry(at: RealAddr, entry: u64) {
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
     // SAFETY: as in `load_entry`; an aligned doubleword is stored at once.
     unsafe { target.write_volatile(entry.to_be()) };
-}
-
-/// Copies interrupt vectors, which start at the symbol `start`, to real address 0. The first is at
-/// 0x100: what lies before it is not copied, since no Rust code may write to address 0.
-///
-/// # Safety
-/// The linker has put vectors between the two addresses.
-pub unsafe fn install_vectors(start: *const u8, end: *const u8) {
-    let first = RealAddr::new(vector::SYSTEM_RESET.into());
-    let from = start as u64 + first.value();
-    let length = end as u64 - from;
-    // SAFETY: the caller says so.
-    let vectors = unsafe { core::slice::from_raw_parts(from as *const u8, length as usize) };
-    write(first, vectors);
-    synchronize_code(first, length);
 }

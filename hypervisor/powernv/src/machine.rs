@@ -11,27 +11,10 @@ use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, msr, vector};
 pub(crate) struct PowerNv;
 
 /// The processors' hardware numbers (PIR).
-static PIRS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
+pub(crate) static PIRS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
 
 /// msgsnd type 5: the directed hypervisor doorbell, to the thread in the low bits.
 const HYPERVISOR_DOORBELL: u64 = 5 << 27;
-
-/// Sets this processor's registers that stay as they are.
-pub(crate) fn init_processor(processor: ProcessorId) {
-    let pir = spr::read::<{ spr::PIR }>();
-    if let Some(slot) = PIRS.get(processor.0 as usize) {
-        slot.store(pir as u32, Ordering::Release);
-    }
-    spr::write::<{ spr::PTCR }>(partition::control());
-    spr::write::<{ spr::HFSCR }>(spr::GUEST_FACILITIES);
-    spr::write::<{ spr::AMOR }>(u64::MAX);
-    spr::write::<{ spr::AMR }>(0);
-    spr::write::<{ spr::DPDES }>(0);
-    spr::write::<{ spr::PSSCR }>(0); // `stop` loses no state and goes on at the next instruction
-    spr::write::<{ spr::LPIDR }>(0);
-    spr::write::<{ spr::LPCR }>(lpcr::HDICE | lpcr::STOP_ENDS | lpcr::HR | lpcr::UPRT);
-    spr::write_msr(spr::read_msr() | msr::ME);
-}
 
 fn doorbell(pir: u32) {
     let message = HYPERVISOR_DOORBELL | u64::from(pir);
