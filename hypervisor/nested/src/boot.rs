@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use fdt::Fdt;
 use hv_core::ProcessorId;
 use hv_power::tree::Range;
-use hv_power::{partition, spr, start, tree};
+use hv_power::{spr, start, tree};
 use k42_lib::RealAddr;
 
 /// Numbers of calls that nobody makes later (PAPR+ 2.13; the last two QEMU, hw/ppc/spapr.h).
@@ -79,7 +79,7 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
     if size == 0 {
         fail(format_args!("there is no boot archive: start QEMU with -initrd ARCHIVE"));
     }
-    if hcall::call1(number::SET_PARTITION_TABLE, partition::control())[0] != 0 {
+    if hcall::call1(number::SET_PARTITION_TABLE, start::partition_table_control())[0] != 0 {
         fail(format_args!("no guests here: start QEMU with -M pseries,cap-nested-hv=on"));
     }
     let processors = tree::processors(&tree, boot);

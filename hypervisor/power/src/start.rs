@@ -1,5 +1,6 @@
 //! Starting: the vectors, the domains of the boot archive, and the other processors, one after the other.
 
+use crate::partition::TABLE;
 use crate::storage;
 use crate::tree::Range;
 use boot_archive::{Archive, ArchiveError};
@@ -54,6 +55,12 @@ pub fn arriving() -> ProcessorId {
 /// It is ready; the next can be started.
 pub fn arrived() {
     ARRIVING.store(NOBODY, Ordering::Release);
+}
+
+/// What the register PTCR holds: where the partition table is, and log2 of its size, less 12.
+pub fn partition_table_control() -> u64 {
+    const SIZE: u64 = 4;
+    TABLE.0.get() as u64 | SIZE
 }
 
 /// Measures the hypervisor's code and constants, in `image`, and starts the domains of the archive

@@ -8,8 +8,8 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
 use fdt::Fdt;
-use hv_core::{MAX_PROCESSORS, ProcessorId};
-use hv_power::{partition, spr, start, tree};
+use hv_core::{MAX_PROCESSORS, Processor, ProcessorId};
+use hv_power::{spr, start, tree};
 use k42_lib::{RealAddr, lpcr, msr};
 
 /// Calls of OPAL that nobody makes later (skiboot, include/opal-api.h).
@@ -135,7 +135,7 @@ fn init_processor(processor: ProcessorId) {
     if let Some(slot) = PIRS.get(processor.0 as usize) {
         slot.store(pir as u32, Ordering::Release);
     }
-    spr::write::<PTCR>(partition::control());
+    spr::write::<PTCR>(start::partition_table_control());
     spr::write::<HFSCR>(spr::GUEST_FACILITIES);
     spr::write::<AMOR>(u64::MAX);
     spr::write::<AMR>(0);
@@ -154,9 +154,17 @@ fn run(number: ProcessorId) -> ! {
     unsafe { core::arch::asm!("mr {}, 2", out(reg) toc, options(nomem, nostack)) };
     let stack = start::stack_top(number);
     // SAFETY: the seat is this processor's, and this is its first use.
-    let cpu = unsafe { &mut *seat.cpu.get() }.write(Cpu::new(number, stack, toc));
+    let cpu = unsafe { &mut *seat.cpu.get() }.write(Cpu {
+        number,
+        processor: Processor::new(number),
+        resident: None,
+        next: None,
+        stack,
+        toc,
+    });
     // SAFETY: as above.
-    let context = unsafe { &mut *seat.context.get() }.write(Context::boot(cpu));
+    let context = unsafe { &mut *seat.context.get() }.write(Context::ZERO);
+    context.seat(cpu);
     let switch = &raw const switch_offset;
     // SAFETY: `switch.S` defines the word.
     let switch = unsafe { switch.read() };

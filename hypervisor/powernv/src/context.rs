@@ -24,7 +24,7 @@ struct Partitioned {
     deadline: u64,
 }
 
-/// A vCPU's registers. `switch.S` knows this layout by the offsets below.
+/// A vCPU's registers. `switch.S` knows this layout by its offsets.
 #[repr(C, align(128))]
 pub(crate) struct Context {
     frame: Frame,
@@ -40,67 +40,40 @@ pub(crate) struct Context {
     vectors: Vectors,
 }
 
-/// Offsets of [`Context`] for `switch.S`.
-pub(crate) mod offset {
-    use super::{Context, Frame, offset_of};
-    pub(crate) const NIP: usize = offset_of!(Context, frame) + offset_of!(Frame, nip);
-    pub(crate) const MSR: usize = offset_of!(Context, frame) + offset_of!(Frame, msr);
-    pub(crate) const LINK: usize = offset_of!(Context, frame) + offset_of!(Frame, link);
-    pub(crate) const COUNTER: usize = offset_of!(Context, frame) + offset_of!(Frame, counter);
-    pub(crate) const XER: usize = offset_of!(Context, frame) + offset_of!(Frame, xer);
-    pub(crate) const CR: usize = offset_of!(Context, frame) + offset_of!(Frame, cr);
-    pub(crate) const STACK: usize = offset_of!(Context, stack);
-    pub(crate) const TOC: usize = offset_of!(Context, toc);
-    pub(crate) const EXIT: usize = offset_of!(Context, exit);
-    pub(crate) const SWITCH: usize = offset_of!(Context, switch);
-    pub(crate) const FATAL: usize = offset_of!(Context, fatal);
-}
+core::arch::global_asm!(
+    include_str!("switch.S"),
+    GPR12 = const 12 * 8,
+    NIP = const offset_of!(Context, frame.nip),
+    MSR = const offset_of!(Context, frame.msr),
+    LINK = const offset_of!(Context, frame.link),
+    COUNTER = const offset_of!(Context, frame.counter),
+    XER = const offset_of!(Context, frame.xer),
+    CR = const offset_of!(Context, frame.cr),
+    STACK = const offset_of!(Context, stack),
+    TOC = const offset_of!(Context, toc),
+    EXIT = const offset_of!(Context, exit),
+    SWITCH = const offset_of!(Context, switch),
+    FATAL = const offset_of!(Context, fatal),
+);
 
 /// A processor.
 pub(crate) struct Cpu {
-    number: ProcessorId,
-    processor: Processor,
+    pub(crate) number: ProcessorId,
+    pub(crate) processor: Processor,
     /// The context whose special and vector registers are in the processor, and its vCPU.
-    resident: Option<VcpuId>,
+    pub(crate) resident: Option<VcpuId>,
     /// Who is to run next, between an exit and the switch that follows it.
-    next: Option<VcpuId>,
-    stack: u64,
-    toc: u64,
-}
-
-impl Cpu {
-    pub(crate) const fn new(number: ProcessorId, stack: u64, toc: u64) -> Cpu {
-        let processor = Processor::new(number);
-        Cpu { number, processor, resident: None, next: None, stack, toc }
-    }
+    pub(crate) next: Option<VcpuId>,
+    pub(crate) stack: u64,
+    pub(crate) toc: u64,
 }
 
 impl Context {
-    /// All zero.
-    const fn empty() -> Context {
-        Context {
-            frame: Frame { gpr: [0; 32], nip: 0, msr: 0, link: 0, counter: 0, xer: 0, cr: 0 },
-            stack: 0,
-            toc: 0,
-            exit: None,
-            switch: None,
-            fatal: None,
-            cpu: core::ptr::null_mut(),
-            partitioned: Partitioned { lpid: 0, pid: 0, lpcr: 0, deadline: 0 },
-            special: [0; special::SWITCHED],
-            vectors: Vectors::ZERO,
-        }
-    }
-
-    /// A processor's boot context: what it has before its first vCPU.
-    pub(crate) fn boot(cpu: &mut Cpu) -> Context {
-        let mut context = Context::empty();
-        context.seat(cpu);
-        context
-    }
+    // SAFETY: all bits zero are a value of every field: a number, no function, no address.
+    pub(crate) const ZERO: Context = unsafe { core::mem::zeroed() };
 
     /// Tells `switch.S` where to go on: on this processor's stack, in our own code.
-    fn seat(&mut self, cpu: &mut Cpu) {
+    pub(crate) fn seat(&mut self, cpu: &mut Cpu) {
         self.stack = cpu.stack;
         self.toc = cpu.toc;
         self.exit = Some(powernv_exit);
@@ -134,7 +107,7 @@ const GUEST_LPCR: u64 =
     lpcr::HR | lpcr::UPRT | lpcr::GTSE | lpcr::LPES0 | lpcr::HVICE | lpcr::HDICE | lpcr::STOP_ENDS;
 
 static REGISTERS: [Registers<Context>; MAX_VCPUS] =
-    [const { Registers::new(Context::empty()) }; MAX_VCPUS];
+    [const { Registers::new(Context::ZERO) }; MAX_VCPUS];
 static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
 
 /// The hypervisor, on this machine.
