@@ -58,20 +58,10 @@ const ENTRY_TICKS: u64 = Nested::TICKS_PER_SECOND / 100_000;
 
 static REGISTERS: [Registers<Context>; MAX_VCPUS] =
     [const { Registers::new(Context::ZERO) }; MAX_VCPUS];
-static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
+pub(crate) static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
 
 /// The hypervisor, on this machine.
 pub(crate) static HYPERVISOR: Hypervisor<Nested> = Hypervisor::new(Nested);
-
-/// Notes how a vCPU starts; it takes effect when it next gets a processor.
-pub(crate) fn install(vcpu: VcpuId, start: &Start) {
-    SLOTS.install(vcpu, start);
-}
-
-/// The registers of a vCPU that does not run.
-pub(crate) fn registers(vcpu: VcpuId) -> Option<Frame> {
-    SLOTS.look(vcpu, |context| context.registers.frame())
-}
 
 /// Works on the registers of the vCPU on this processor. `work` does not call this again.
 pub(crate) fn with_resident<T>(work: impl FnOnce(&mut Context) -> T) -> T {
@@ -79,11 +69,6 @@ pub(crate) fn with_resident<T>(work: impl FnOnce(&mut Context) -> T) -> T {
     // SAFETY: this processor holds the slot, as it made the vCPU resident, and borrows its
     // registers nowhere but here.
     work(unsafe { &mut *SLOTS.context(resident) })
-}
-
-/// The processor that has a vCPU's registers.
-pub(crate) fn holder(vcpu: VcpuId) -> Option<ProcessorId> {
-    SLOTS.holder(vcpu)
 }
 
 /// Moves the registers of `vcpu` into this processor, and those of the `resident` one out.

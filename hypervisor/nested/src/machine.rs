@@ -1,6 +1,6 @@
 //! The machine that `hypervisor/core` runs on, in terms of registers, storage and hypercalls.
 
-use crate::context::{self, with_resident};
+use crate::context::{SLOTS, with_resident};
 use crate::hcall;
 use core::sync::atomic::Ordering::{self, Relaxed};
 use core::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -135,11 +135,11 @@ impl Machine for Nested {
     }
 
     fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId> {
-        context::holder(vcpu)
+        SLOTS.holder(vcpu)
     }
 
     fn install(&self, vcpu: VcpuId, start: &Start) {
-        context::install(vcpu, start);
+        SLOTS.install(vcpu, start);
     }
 
     fn set_interrupt_endian(&self, little: bool) {
@@ -163,7 +163,7 @@ impl Machine for Nested {
     }
 
     fn registers(&self, vcpu: VcpuId) -> Option<Frame> {
-        context::registers(vcpu)
+        SLOTS.look(vcpu, |context| context.registers.frame())
     }
 
     fn guest_deadline(&self) -> u64 {

@@ -14,28 +14,22 @@ use hv_power::spr::{self, deadline, set_deadline};
 use hv_power::vectors::Vectors;
 use k42_lib::{lpcr, msr};
 
-/// Special register values of a vCPU that are not simply saved and loaded.
-#[derive(Clone, Copy, Default)]
-struct Partitioned {
-    lpid: u64,
-    pid: u64,
-    lpcr: u64,
-    /// When the decrementer expires, in timebase ticks.
-    deadline: u64,
-}
-
 /// A vCPU's registers. `switch.S` knows this layout by its offsets.
 #[repr(C, align(128))]
 pub(crate) struct Context {
-    frame: Frame,
+    pub(crate) frame: Frame,
     /// This processor's stack, TOC and entry points into Rust, while the vCPU is on it.
     stack: u64,
     toc: u64,
     exit: Option<unsafe extern "C" fn(*mut Context, u64) -> *mut Context>,
     switch: Option<unsafe extern "C" fn(*mut Context) -> *mut Context>,
-    fatal: Option<unsafe extern "C" fn(*mut Context, u64, u64, u64, u64) -> !>,
+    fatal: Option<unsafe extern "C" fn(*mut Context, u64) -> !>,
     cpu: *mut Cpu,
-    partitioned: Partitioned,
+    lpid: u64,
+    pid: u64,
+    lpcr: u64,
+    /// When the decrementer expires, in timebase ticks.
+    deadline: u64,
     special: [u64; special::SWITCHED],
     vectors: Vectors,
 }
@@ -86,17 +80,15 @@ impl Context {
     fn start(&mut self, start: &Start) {
         let order = if start.little_endian { msr::LE } else { 0 };
         let interrupts = if start.little_endian_interrupts { lpcr::ILE } else { 0 };
-        self.frame =
-            Frame { nip: start.entry.value(), msr: msr::SF | msr::ME | order, ..Frame::default() };
-        self.frame.gpr[3] = start.argument;
-        self.special = [0; special::SWITCHED];
-        self.vectors = Vectors::ZERO;
-        self.partitioned = Partitioned {
+        let msr = msr::SF | msr::ME | order;
+        *self = Context {
+            frame: Frame { nip: start.entry.value(), msr, ..Frame::default() },
             lpid: start.partition.0.into(),
-            pid: 0,
             lpcr: GUEST_LPCR | interrupts,
             deadline: u64::MAX,
+            ..Context::ZERO
         };
+        self.frame.gpr[3] = start.argument;
     }
 }
 
@@ -108,15 +100,10 @@ const GUEST_LPCR: u64 =
 
 static REGISTERS: [Registers<Context>; MAX_VCPUS] =
     [const { Registers::new(Context::ZERO) }; MAX_VCPUS];
-static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
+pub(crate) static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
 
 /// The hypervisor, on this machine.
 pub(crate) static HYPERVISOR: Hypervisor<PowerNv> = Hypervisor::new(PowerNv);
-
-/// Notes how a vCPU starts; it takes effect when it next gets a processor.
-pub(crate) fn install(vcpu: VcpuId, start: &Start) {
-    SLOTS.install(vcpu, start);
-}
 
 /// The vCPU that this processor has or had last, for messages: its place in the table.
 pub(crate) fn last_vcpu() -> Option<usize> {
@@ -124,16 +111,6 @@ pub(crate) fn last_vcpu() -> Option<usize> {
     let offset = spr::read::<{ spr::HSPRG0 }>().checked_sub(first)?;
     let place = offset as usize / size_of::<Registers<Context>>();
     Some(place).filter(|place| *place < MAX_VCPUS)
-}
-
-/// The registers of a vCPU that does not run.
-pub(crate) fn registers(vcpu: VcpuId) -> Option<Frame> {
-    SLOTS.look(vcpu, |context| context.frame)
-}
-
-/// The processor that has a vCPU's registers.
-pub(crate) fn holder(vcpu: VcpuId) -> Option<ProcessorId> {
-    SLOTS.holder(vcpu)
 }
 
 /// Moves the registers of `vcpu` into this processor, and those of the resident one out.
@@ -148,9 +125,9 @@ fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
             // SAFETY: this processor holds the slot: it made the vCPU resident.
             let context = unsafe { &mut *SLOTS.context(old.index()) };
             special::save(&mut context.special);
-            context.partitioned.pid = spr::read::<{ spr::PIDR }>();
-            context.partitioned.lpcr = spr::read::<{ spr::LPCR }>();
-            context.partitioned.deadline = deadline();
+            context.pid = spr::read::<{ spr::PIDR }>();
+            context.lpcr = spr::read::<{ spr::LPCR }>();
+            context.deadline = deadline();
             context.vectors.save();
             SLOTS.release(old);
             HYPERVISOR.released(old);
@@ -166,11 +143,11 @@ fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
             context.start(start);
         }
         context.seat(cpu);
-        spr::write::<{ spr::LPIDR }>(context.partitioned.lpid);
-        spr::write::<{ spr::LPCR }>(context.partitioned.lpcr);
-        spr::write::<{ spr::PIDR }>(context.partitioned.pid);
+        spr::write::<{ spr::LPIDR }>(context.lpid);
+        spr::write::<{ spr::LPCR }>(context.lpcr);
+        spr::write::<{ spr::PIDR }>(context.pid);
         special::load(&context.special);
-        set_deadline(context.partitioned.deadline);
+        set_deadline(context.deadline);
         context.vectors.load();
         cpu.resident = Some(vcpu);
         at
@@ -227,14 +204,10 @@ fn idle(cpu: &mut Cpu) -> VcpuId {
 ///
 /// # Safety
 /// Called by `switch.S`; does not return.
-unsafe extern "C" fn powernv_fatal(
-    _: *mut Context,
-    vector: u64,
-    srr0: u64,
-    srr1: u64,
-    hsrr0: u64,
-) -> ! {
+unsafe extern "C" fn powernv_fatal(_: *mut Context, vector: u64) -> ! {
+    let (srr0, srr1) = (spr::read::<{ spr::SRR0 }>(), spr::read::<{ spr::SRR1 }>());
     let (dar, dsisr) = (spr::read::<{ spr::DAR }>(), spr::read::<{ spr::DSISR }>());
+    let hsrr0 = spr::read::<{ spr::HSRR0 }>();
     crate::stop::fail(format_args!(
         "interrupt {vector:#x} in the hypervisor: srr0 {srr0:#x} srr1 {srr1:#x} hsrr0 {hsrr0:#x} dar {dar:#x} dsisr {dsisr:#x}"
     ))

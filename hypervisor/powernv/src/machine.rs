@@ -1,6 +1,7 @@
 //! The machine that `hypervisor/core` runs on, in terms of registers, storage and firmware.
 
-use crate::{context, opal, tlb};
+use crate::context::SLOTS;
+use crate::{opal, tlb};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hv_core::{Fault, Frame, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
@@ -70,11 +71,11 @@ impl Machine for PowerNv {
     }
 
     fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId> {
-        context::holder(vcpu)
+        SLOTS.holder(vcpu)
     }
 
     fn install(&self, vcpu: VcpuId, start: &Start) {
-        context::install(vcpu, start);
+        SLOTS.install(vcpu, start);
     }
 
     fn set_interrupt_endian(&self, little: bool) {
@@ -98,7 +99,7 @@ impl Machine for PowerNv {
     }
 
     fn registers(&self, vcpu: VcpuId) -> Option<Frame> {
-        context::registers(vcpu)
+        SLOTS.look(vcpu, |context| context.frame)
     }
 
     fn guest_deadline(&self) -> u64 {
@@ -106,21 +107,17 @@ impl Machine for PowerNv {
     }
 
     fn fault(&self, vector: u16) -> Fault {
-        if vector == vector::HYPERVISOR_INSTRUCTION_STORAGE {
-            return Fault {
-                effective: EffAddr::new(spr::read::<{ spr::HSRR0 }>()),
-                guest: GuestAddr::new(spr::read::<{ spr::ASDR }>()),
-                status: spr::read::<{ spr::HSRR1 }>() & msr::SRR1_INFORMATION,
-            };
-        }
-        let effective = EffAddr::new(spr::read::<{ spr::HDAR }>());
+        let (effective, status) = match vector {
+            vector::HYPERVISOR_INSTRUCTION_STORAGE => (
+                spr::read::<{ spr::HSRR0 }>(),
+                spr::read::<{ spr::HSRR1 }>() & msr::SRR1_INFORMATION,
+            ),
+            _ => (spr::read::<{ spr::HDAR }>(), spr::read::<{ spr::HDSISR }>()),
+        };
+        let effective = EffAddr::new(effective);
         // The low bits of ASDR are the effective address's own on hardware; QEMU gives both.
         let page = GuestAddr::new(spr::read::<{ spr::ASDR }>()).align_down(1 << 12);
-        Fault {
-            effective,
-            guest: page.offset(effective.offset_in(1 << 12)),
-            status: spr::read::<{ spr::HDSISR }>(),
-        }
+        Fault { effective, guest: page.offset(effective.offset_in(1 << 12)), status }
     }
 
     fn request_window(&self) {
