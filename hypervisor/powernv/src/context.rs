@@ -132,11 +132,7 @@ fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
             SLOTS.release(old);
             HYPERVISOR.released(old);
         }
-        let at = SLOTS.take(vcpu, cpu.number).unwrap_or_else(|ProcessorId(holder)| {
-            crate::stop::fail(format_args!(
-                "vCPU {vcpu:?} was to run, whose registers processor {holder} has"
-            ))
-        });
+        let at = SLOTS.take(vcpu, cpu.number);
         // SAFETY: `take` made this processor the only holder.
         let context = unsafe { &mut *at };
         if let Some(start) = &start {
