@@ -6,7 +6,7 @@
 
 use crate::Hypervisor;
 use crate::domain::DomainId;
-use crate::machine::Machine;
+use crate::machine::{Machine, Storage};
 use k42_lib::RealAddr;
 use xen_sys::errno;
 

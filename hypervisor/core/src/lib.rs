@@ -44,7 +44,7 @@ pub mod vcpu;
 pub mod walker;
 
 pub use exit::Next;
-pub use machine::{Fault, Frame, Machine, Partition, ProcessorId, Start};
+pub use machine::{Fault, Frame, Machine, Partition, ProcessorId, Start, Storage};
 pub use vcpu::VcpuId;
 
 use arrayvec::ArrayVec;

@@ -2,11 +2,13 @@
 
 use crate::context::{SLOTS, with_resident};
 use crate::hcall;
+use core::ops::Deref;
 use core::sync::atomic::Ordering::{self, Relaxed};
 use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 use hv_core::{Fault, Frame, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
-use hv_power::{partition, spr, storage};
-use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, vector};
+use hv_power::storage::RealStorage;
+use hv_power::{partition, spr};
+use k42_lib::{EffAddr, GuestAddr, lpcr, vector};
 
 /// A partition with guests of its own. There is one.
 pub(crate) struct Nested;
@@ -84,41 +86,17 @@ impl Cpu {
     }
 }
 
+impl Deref for Nested {
+    type Target = RealStorage;
+
+    fn deref(&self) -> &RealStorage {
+        &RealStorage
+    }
+}
+
 impl Machine for Nested {
     fn timebase(&self) -> u64 {
         spr::read::<{ spr::TIMEBASE }>()
-    }
-
-    fn read(&self, from: RealAddr, into: &mut [u8]) {
-        storage::read(from, into);
-    }
-
-    fn write(&self, to: RealAddr, from: &[u8]) {
-        storage::write(to, from);
-    }
-
-    fn copy(&self, from: RealAddr, to: RealAddr, length: u64) {
-        storage::copy(from, to, length);
-    }
-
-    fn zero(&self, at: RealAddr, length: u64) {
-        storage::zero(at, length);
-    }
-
-    fn load_entry(&self, at: RealAddr) -> u64 {
-        storage::load_entry(at)
-    }
-
-    fn store_entry(&self, at: RealAddr, entry: u64) {
-        storage::store_entry(at, entry);
-    }
-
-    fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
-        storage::shared_word(at).fetch_or(bits, Ordering::AcqRel)
-    }
-
-    fn fetch_and(&self, at: RealAddr, bits: u64) -> u64 {
-        storage::shared_word(at).fetch_and(bits, Ordering::AcqRel)
     }
 
     fn set_partition(&self, partition: Partition, entry: [u64; 2]) {

@@ -1,9 +1,9 @@
 //! The partition table (Power ISA v3.0B, Book III, 5.7.6.1): 64 KiB, as POWER9 wants it, and the
 //! most that a hypervisor below us takes.
 
-use crate::storage;
+use crate::storage::RealStorage;
 use core::cell::UnsafeCell;
-use hv_core::Partition;
+use hv_core::{Partition, Storage};
 use k42_lib::RealAddr;
 
 #[repr(C, align(65536))]
@@ -17,6 +17,6 @@ pub(crate) static TABLE: Table = Table(UnsafeCell::new([[0; 2]; 4096]));
 /// Sets a partition's two doublewords.
 pub fn set(partition: Partition, [host, guest]: [u64; 2]) {
     let at = RealAddr::new(TABLE.0.get() as u64 + u64::from(partition.0) * 16);
-    storage::store_entry(at.offset(8), guest);
-    storage::store_entry(at, host);
+    RealStorage.store_entry(at.offset(8), guest);
+    RealStorage.store_entry(at, host);
 }

@@ -1,14 +1,14 @@
 //! Starting: the vectors, the domains of the boot archive, and the other processors, one after the other.
 
 use crate::partition::TABLE;
-use crate::storage;
+use crate::storage::RealStorage;
 use crate::tree::Range;
 use boot_archive::{Archive, ArchiveError};
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hv_core::frames::FRAME_SIZE;
-use hv_core::{Hypervisor, MAX_PROCESSORS, Machine, ProcessorId};
+use hv_core::{Hypervisor, MAX_PROCESSORS, Machine, ProcessorId, Storage};
 use k42_lib::{RealAddr, vector};
 
 /// A processor's stack. `cargo k42 audit` says how deep it gets.
@@ -97,7 +97,7 @@ pub unsafe fn install_vectors(start: *const u8, end: *const u8) {
     let length = end as u64 - from;
     // SAFETY: the caller says so.
     let vectors = unsafe { core::slice::from_raw_parts(from as *const u8, length as usize) };
-    storage::write(first, vectors);
+    RealStorage.write(first, vectors);
     synchronize_code(first, length);
 }
 

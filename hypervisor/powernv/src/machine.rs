@@ -3,10 +3,12 @@
 use crate::context::SLOTS;
 use crate::{opal, tlb};
 use core::arch::asm;
+use core::ops::Deref;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hv_core::{Fault, Frame, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
-use hv_power::{partition, spr, storage};
-use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, msr, vector};
+use hv_power::storage::RealStorage;
+use hv_power::{partition, spr};
+use k42_lib::{EffAddr, GuestAddr, lpcr, msr, vector};
 
 /// Bare metal. There is one.
 pub(crate) struct PowerNv;
@@ -25,41 +27,17 @@ fn doorbell(pir: u32) {
     };
 }
 
+impl Deref for PowerNv {
+    type Target = RealStorage;
+
+    fn deref(&self) -> &RealStorage {
+        &RealStorage
+    }
+}
+
 impl Machine for PowerNv {
     fn timebase(&self) -> u64 {
         spr::read::<{ spr::TIMEBASE }>()
-    }
-
-    fn read(&self, from: RealAddr, into: &mut [u8]) {
-        storage::read(from, into);
-    }
-
-    fn write(&self, to: RealAddr, from: &[u8]) {
-        storage::write(to, from);
-    }
-
-    fn copy(&self, from: RealAddr, to: RealAddr, length: u64) {
-        storage::copy(from, to, length);
-    }
-
-    fn zero(&self, at: RealAddr, length: u64) {
-        storage::zero(at, length);
-    }
-
-    fn load_entry(&self, at: RealAddr) -> u64 {
-        storage::load_entry(at)
-    }
-
-    fn store_entry(&self, at: RealAddr, entry: u64) {
-        storage::store_entry(at, entry);
-    }
-
-    fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
-        storage::shared_word(at).fetch_or(bits, Ordering::AcqRel)
-    }
-
-    fn fetch_and(&self, at: RealAddr, bits: u64) -> u64 {
-        storage::shared_word(at).fetch_and(bits, Ordering::AcqRel)
     }
 
     fn set_partition(&self, partition: Partition, entry: [u64; 2]) {
