@@ -3,7 +3,7 @@
 //! For a domain of Xen's personality they are its guest real addresses. Nobody else knows that: a
 //! PAPR domain's table of translations (TCE) belongs here.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Storage};
 use crate::memory::{GuestMemory, NotMapped};
 use k42_lib::radix::Access;
 use k42_lib::{BusAddr, GuestAddr, RealAddr};

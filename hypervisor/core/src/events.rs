@@ -6,7 +6,7 @@
 
 use crate::Hypervisor;
 use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS};
-use crate::machine::Machine;
+use crate::machine::{Machine, Storage};
 use crate::vcpu::Ask;
 use k42_lib::{GuestAddr, RealAddr};
 use xen_sys::errno;

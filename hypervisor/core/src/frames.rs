@@ -5,7 +5,7 @@
 //! so nothing can be forgotten; those that others still have mapped belong to nobody until the last
 //! mapping goes. Frames are zeroed when they are given out: no domain reads what another left.
 
-use crate::machine::{Machine, Partition};
+use crate::machine::{Machine, Partition, Storage};
 use k42_lib::RealAddr;
 
 /// A frame is 64 KiB: a root table, or sixteen tables of the next level.

@@ -10,7 +10,7 @@
 use crate::Hypervisor;
 use crate::domain::{Domain, DomainId};
 use crate::frames::Owner;
-use crate::machine::Machine;
+use crate::machine::{Machine, Storage};
 use k42_lib::radix::Access;
 use k42_lib::{GuestAddr, RealAddr};
 use xen_sys::grant_table::*;

@@ -45,13 +45,13 @@ pub mod vcpu;
 pub mod walker;
 
 pub use exit::Next;
-pub use machine::{Fault, Frame, Machine, Partition, ProcessorId, Start};
+pub use machine::{Fault, Frame, Machine, Partition, ProcessorId, Start, Storage};
 pub use vcpu::VcpuId;
 
 use arrayvec::ArrayVec;
 use console::Console;
 use control::RemainsList;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use domain::{Domain, DomainId, MAX_DOMAINS};
 use frames::Frames;
 use hv_abi::Rights;
@@ -177,16 +177,6 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    /// Gives it storage and processors. `entered` is the timebase at the image's first instruction.
-    pub fn init(&self, mut frames: Frames, processors: u32, entered: u64) {
-        let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
-        self.log.lock().start =
-            frames.allocate(&self.machine, measure::SIZE, frames::Owner::PLATFORM);
-        *self.frames.lock() = frames;
-        self.processors.store(processors.clamp(1, most), Ordering::Relaxed);
-        self.entered.store(entered, Ordering::Relaxed);
-    }
-
     fn vcpu(&self, id: VcpuId) -> Option<&Vcpu> {
         self.vcpus.get(id.index())
     }
@@ -213,10 +203,5 @@ impl<M: Machine> Hypervisor<M> {
     /// The vCPUs of a domain.
     fn vcpus_of(&self, id: DomainId) -> ArrayVec<VcpuId, { domain::MAX_DOMAIN_VCPUS }> {
         self.domain(id).as_ref().map(|d| d.vcpus.clone()).unwrap_or_default()
-    }
-
-    /// Frames that nobody owns.
-    pub fn free_frames(&self) -> usize {
-        self.frames.lock().count(frames::Owner::FREE)
     }
 }

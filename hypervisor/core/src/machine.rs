@@ -5,6 +5,7 @@
 //! called from here. Methods take `&self`: a machine is shared by its processors.
 
 use crate::vcpu::VcpuId;
+use core::ops::Deref;
 use k42_lib::{EffAddr, GuestAddr, RealAddr};
 
 /// A guest's registers that an exit may look at or change. The non-volatile ones, r14 to r31, are
@@ -73,13 +74,8 @@ pub struct Partition(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProcessorId(pub u32);
 
-/// A machine that can run guests.
-pub trait Machine: Sync {
-    /// The timebase, in ticks of [`Machine::TICKS_PER_SECOND`].
-    fn timebase(&self) -> u64;
-    /// Frequency of the timebase; 512 MHz on every POWER9 and POWER10.
-    const TICKS_PER_SECOND: u64 = 512_000_000;
-
+/// A machine's real storage.
+pub trait Storage {
     /// Copies from real storage. The caller owns the range or has its owner locked.
     fn read(&self, from: RealAddr, into: &mut [u8]);
     /// Copies to real storage. The caller owns the range or has its owner locked.
@@ -99,6 +95,14 @@ pub trait Machine: Sync {
     fn fetch_or(&self, at: RealAddr, bits: u64) -> u64;
     /// Clears the bits of it that `bits` has not; what it was.
     fn fetch_and(&self, at: RealAddr, bits: u64) -> u64;
+}
+
+/// A machine that can run guests. It leads to its storage.
+pub trait Machine: Sync + Deref<Target: Storage> {
+    /// The timebase, in ticks of [`Machine::TICKS_PER_SECOND`].
+    fn timebase(&self) -> u64;
+    /// Frequency of the timebase; 512 MHz on every POWER9 and POWER10.
+    const TICKS_PER_SECOND: u64 = 512_000_000;
 
     /// Sets a partition's two doublewords of the partition table.
     fn set_partition(&self, partition: Partition, entry: [u64; 2]);

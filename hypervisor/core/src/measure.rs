@@ -9,7 +9,7 @@ use crate::Hypervisor;
 use crate::create::CreateError;
 use crate::domain::{DomainId, MAX_DOMAINS};
 use crate::frames::FRAME_SIZE;
-use crate::machine::Machine;
+use crate::machine::{Machine, Storage};
 use crate::report::line;
 use k42_lib::RealAddr;
 use k42_measure::{Digest, Kind, Record};

@@ -9,7 +9,7 @@
 //! its own: pages it shares with the hypervisor, other domains' pages ([`crate::grants`]).
 
 use crate::frames::{FRAME_SIZE, Frames, Owner};
-use crate::machine::Machine;
+use crate::machine::{Machine, Storage};
 use core::ops::Range;
 use k42_lib::radix::tree::Translation;
 use k42_lib::radix::{Access, LeafSize, MapError, TableMemory, TableSize, Tree, entry};

@@ -1,18 +1,35 @@
-//! The start of domains from the boot archive: memory, images, vCPUs. What can be parsed on the
+//! The start: of the hypervisor, then of domains from the boot archive: memory, images, vCPUs. What can be parsed on the
 //! host was parsed there (`domains/builder`); here bytes are copied.
 
-use crate::Hypervisor;
 use crate::console::Style;
 use crate::create::{CreateError, Creation};
 use crate::domain::DomainId;
+use crate::frames::{Frames, Owner};
 use crate::machine::{Machine, Partition, Start};
+use crate::measure;
 use crate::schedule::account::{Allowance, Share};
+use crate::{Hypervisor, MAX_PROCESSORS};
 use boot_archive::{Archive, DomainImage, Scheduling};
 use core::fmt;
+use core::sync::atomic::Ordering;
 use k42_lib::GuestAddr;
 use k42_measure::Kind;
 
 impl<M: Machine> Hypervisor<M> {
+    /// Gives it storage and processors. `entered` is the timebase at the image's first instruction.
+    pub fn init(&self, mut frames: Frames, processors: u32, entered: u64) {
+        let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
+        self.log.lock().start = frames.allocate(&self.machine, measure::SIZE, Owner::PLATFORM);
+        *self.frames.lock() = frames;
+        self.processors.store(processors.clamp(1, most), Ordering::Relaxed);
+        self.entered.store(entered, Ordering::Relaxed);
+    }
+
+    /// Frames that nobody owns.
+    pub fn free_frames(&self) -> usize {
+        self.frames.lock().count(Owner::FREE)
+    }
+
     /// Introduces the machine with `words` and measures the hypervisor's own `image`, then builds and
     /// starts the domains of an archive. What cannot be started is reported; the rest runs. Before any
     /// processor runs a guest.

@@ -10,7 +10,7 @@ use crate::domain::{Domain, DomainId};
 use crate::events::{MAX_PORTS, Port};
 use crate::frames::{FRAME_SIZE, Frames, Owner};
 use crate::grants;
-use crate::machine::Machine;
+use crate::machine::{Machine, Storage};
 use crate::schedule::queue::RunQueue;
 use crate::vcpu::{MAX_VCPUS, State, Status, VcpuId};
 use crate::{Hypervisor, MAX_PROCESSORS, ProcessorId};

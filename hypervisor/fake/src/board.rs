@@ -4,7 +4,7 @@ use crate::{Fake, make_resident};
 use boot_archive::write::{Blob, Domain};
 use boot_archive::{Archive, Console, Personality, Scheduling};
 use hv_abi::{Rights, XEN_MARK};
-use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, VcpuId};
+use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId, Storage, VcpuId};
 use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
 

@@ -12,10 +12,11 @@ pub mod fuzz;
 pub use board::{Board, Guest, IMAGE};
 
 use hv_core::frames::{Entry, FRAME_SIZE, Frames};
-use hv_core::{Fault, Frame, Hypervisor, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_core::{Fault, Frame, Hypervisor, Machine, Partition, ProcessorId, Start, Storage, VcpuId};
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{GuestAddr, RealAddr};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard};
 
 /// What the TLB knows translations of.
@@ -72,7 +73,11 @@ pub struct State {
 
 /// A machine in the host's memory.
 #[derive(Default)]
-pub struct Fake {
+pub struct Fake(FakeStorage);
+
+/// Its storage, and what else there is of it.
+#[derive(Default)]
+pub struct FakeStorage {
     state: Mutex<State>,
     size: u64,
 }
@@ -80,12 +85,7 @@ pub struct Fake {
 impl Fake {
     /// A machine with `mebibytes` of storage.
     pub fn new(mebibytes: u64) -> Fake {
-        Fake { state: Mutex::default(), size: mebibytes << 20 }
-    }
-
-    /// Its state.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        Fake(FakeStorage { state: Mutex::default(), size: mebibytes << 20 })
     }
 
     /// All of its storage, free.
@@ -116,20 +116,6 @@ impl Fake {
             }
         };
         allowed.contains(access).then(|| RealAddr::new(real + at.offset_in(PAGE)))
-    }
-
-    /// Changes a doubleword under one lock; what it was.
-    fn update(&self, at: RealAddr, change: impl FnOnce(u64) -> u64) -> u64 {
-        assert!(at.is_aligned(8) && at.value() + 8 <= self.size, "no doubleword at {at}");
-        let mut state = self.state();
-        let frame = state.storage.entry(at.value() / FRAME_SIZE);
-        let frame = frame.or_insert_with(|| vec![0; FRAME_SIZE as usize]);
-        let offset = (at.value() % FRAME_SIZE) as usize;
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&frame[offset..offset + 8]);
-        let before = u64::from_le_bytes(bytes);
-        frame[offset..offset + 8].copy_from_slice(&change(before).to_le_bytes());
-        before
     }
 
     /// Reads a byte as a guest would; `None` for a partition-scoped fault.
@@ -199,11 +185,28 @@ fn copy_out(storage: &BTreeMap<u64, Vec<u8>>, from: u64, into: &mut [u8]) {
     }
 }
 
-impl Machine for Fake {
-    fn timebase(&self) -> u64 {
-        self.state().now
+impl FakeStorage {
+    /// The machine's state.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Changes a doubleword under one lock; what it was.
+    fn update(&self, at: RealAddr, change: impl FnOnce(u64) -> u64) -> u64 {
+        assert!(at.is_aligned(8) && at.value() + 8 <= self.size, "no doubleword at {at}");
+        let mut state = self.state();
+        let frame = state.storage.entry(at.value() / FRAME_SIZE);
+        let frame = frame.or_insert_with(|| vec![0; FRAME_SIZE as usize]);
+        let offset = (at.value() % FRAME_SIZE) as usize;
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&frame[offset..offset + 8]);
+        let before = u64::from_le_bytes(bytes);
+        frame[offset..offset + 8].copy_from_slice(&change(before).to_le_bytes());
+        before
+    }
+}
+
+impl Storage for FakeStorage {
     fn read(&self, from: RealAddr, into: &mut [u8]) {
         assert!(from.value() + into.len() as u64 <= self.size, "read outside storage at {from}");
         copy_out(&self.state().storage, from.value(), into);
@@ -255,6 +258,20 @@ impl Machine for Fake {
 
     fn fetch_and(&self, at: RealAddr, bits: u64) -> u64 {
         self.update(at, |before| before & bits)
+    }
+}
+
+impl Deref for Fake {
+    type Target = FakeStorage;
+
+    fn deref(&self) -> &FakeStorage {
+        &self.0
+    }
+}
+
+impl Machine for Fake {
+    fn timebase(&self) -> u64 {
+        self.state().now
     }
 
     fn set_partition(&self, partition: Partition, entry: [u64; 2]) {

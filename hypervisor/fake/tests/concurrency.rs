@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_core::{Frame, Hypervisor, Machine, Next, Processor, VcpuId};
+use hv_core::{Frame, Hypervisor, Next, Processor, Storage, VcpuId};
 use hv_fake::{Board, Fake, Guest, make_resident};
 use k42_lib::{GuestAddr, msr, vector};
 use std::sync::Mutex;

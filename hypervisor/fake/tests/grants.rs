@@ -3,7 +3,7 @@
 
 use boot_archive::Personality;
 use hv_abi::{Rights, XEN_MARK};
-use hv_core::{Frame, Hypervisor, Machine, Processor};
+use hv_core::{Frame, Hypervisor, Processor, Storage};
 use hv_fake::{Board, Fake, Guest, powers_off};
 use k42_lib::radix::Access;
 use k42_lib::{GuestAddr, RealAddr, vector};

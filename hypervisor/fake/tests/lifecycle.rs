@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_core::{Frame, Next};
+use hv_core::{Frame, Next, Storage};
 use hv_fake::{Board, Guest, powers_off};
 use k42_lib::{EffAddr, GuestAddr, vector};
 
@@ -19,7 +19,7 @@ fn guests(count: usize) -> Vec<Guest> {
 fn shut_down(board: &mut Board, processor: usize, domain: u16, command: u64, value: u32) -> i64 {
     let at = GuestAddr::new(0x2000);
     let real = board.hv.machine.guest_translate(domain, at).unwrap();
-    hv_core::Machine::write(&board.hv.machine, real, &value.to_le_bytes());
+    board.hv.machine.write(real, &value.to_le_bytes());
     board.hypercall(processor, &[SCHED_OP, command, at.value()])
 }
 
@@ -137,7 +137,7 @@ fn a_domain_on_two_processors_dies_on_both() {
     let block: Vec<u8> =
         [1u32, 3, 1, 1, 0x100, 0, 0].iter().flat_map(|w| w.to_be_bytes()).collect();
     let real = board.hv.machine.guest_translate(1, GuestAddr::new(0x3000)).unwrap();
-    hv_core::Machine::write(&board.hv.machine, real, &block);
+    board.hv.machine.write(real, &block);
     assert_eq!(board.hypercall(0, &[0xf000, 0x3000]), 0);
     // Its second vCPU takes turns with the other domain on the second processor.
     board.dispatch(1);
@@ -164,7 +164,7 @@ fn the_last_words_of_a_kernel_are_reported_without_breaking_the_line() {
     let block: Vec<u8> = [5u32, 1, 1, 0x4000, 0].iter().flat_map(|w| w.to_be_bytes()).collect();
     for (at, bytes) in [(0x3000, block.as_slice()), (0x4000, b"out of\ndomain 2 (two): x\0")] {
         let real = board.hv.machine.guest_translate(1, GuestAddr::new(at)).unwrap();
-        hv_core::Machine::write(&board.hv.machine, real, bytes);
+        board.hv.machine.write(real, bytes);
     }
     board.hypercall(0, &[0xf000, 0x3000]);
     let said = board.said(0);

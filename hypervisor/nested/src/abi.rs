@@ -43,40 +43,8 @@ pub(crate) struct GuestState {
     pub(crate) ppr: u64,
 }
 
-impl GuestState {
-    pub(crate) const ZERO: GuestState = GuestState {
-        version: 0,
-        lpid: 0,
-        vcpu_token: 0,
-        lpcr: 0,
-        pcr: 0,
-        amor: 0,
-        dpdes: 0,
-        hfscr: 0,
-        timebase_offset: 0,
-        dawr0: 0,
-        dawrx0: 0,
-        ciabr: 0,
-        hdec_expiry: 0,
-        purr: 0,
-        spurr: 0,
-        ic: 0,
-        vtb: 0,
-        hdar: 0,
-        hdsisr: 0,
-        heir: 0,
-        asdr: 0,
-        srr0: 0,
-        srr1: 0,
-        sprg: [0; 4],
-        pidr: 0,
-        cfar: 0,
-        ppr: 0,
-    };
-}
-
 /// A guest's other registers: Linux's `pt_regs`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct Registers {
     gpr: [u64; 32],
@@ -95,22 +63,6 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    pub(crate) const ZERO: Registers = Registers {
-        gpr: [0; 32],
-        nip: 0,
-        msr: 0,
-        original_gpr3: 0,
-        counter: 0,
-        link: 0,
-        xer: 0,
-        cr: 0,
-        soft_enable: 0,
-        trap: 0,
-        dar: 0,
-        dsisr: 0,
-        result: 0,
-    };
-
     /// As the policy sees them.
     pub(crate) fn frame(&self) -> Frame {
         let Registers { gpr, nip, msr, counter, link, xer, cr, .. } = *self;
@@ -126,6 +78,6 @@ impl Registers {
 impl From<&Frame> for Registers {
     fn from(frame: &Frame) -> Registers {
         let Frame { gpr, nip, msr, link, counter, xer, cr } = *frame;
-        Registers { gpr, nip, msr, counter, link, xer, cr, ..Registers::ZERO }
+        Registers { gpr, nip, msr, counter, link, xer, cr, ..Registers::default() }
     }
 }

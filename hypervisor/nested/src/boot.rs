@@ -1,15 +1,46 @@
 //! Bringing the machine up: device tree, storage, vectors, domains, then the processors.
 
 use crate::context::{self, HYPERVISOR};
-use crate::hcall::{self, POWER_OFF, START_CPU};
-use crate::machine::{self, CPUS};
+use crate::hcall::{self, NEVER, POWER_OFF, Rtas};
+use crate::machine::CPUS;
 use crate::stop::fail;
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use fdt::Fdt;
 use hv_core::ProcessorId;
 use hv_power::tree::Range;
-use hv_power::{partition, start, storage, tree};
+use hv_power::{spr, start, tree};
 use k42_lib::RealAddr;
+
+/// Numbers of calls that nobody makes later (PAPR+ 2.13; the last two QEMU, hw/ppc/spapr.h).
+mod number {
+    pub(super) const CPPR: u64 = 0x68;
+    pub(super) const SET_MODE: u64 = 0x31c;
+    pub(super) const CAS: u64 = 0xf002;
+    pub(super) const SET_PARTITION_TABLE: u64 = 0xf800;
+}
+
+/// H_SET_MODE's resource 4: the byte order of interrupts; 1 is little-endian.
+const INTERRUPT_ENDIAN: u64 = 4;
+
+/// What we ask the hypervisor below us for (PAPR+, "client architecture support"; QEMU hands the
+/// device tree out in exchange): any processor, radix translation, interrupts by hypercall.
+#[rustfmt::skip]
+static WANTED: [u8; 52] = [
+    0, 0, 0, 0,  0, 0, 0, 0,                 // mask and version: any processor as it is
+    0, 0, 0, 0,  0xff, 0xff, 0xff, 0xff,     // no more of them
+    4,                                       // five option vectors, each with its length less 1
+    0, 0,  0, 0,  0, 0,  0, 0,
+    25,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0,                                       // byte 23: XICS
+    0x40,                                    // byte 24: radix
+    0,
+    0x40,                                    // byte 26: guests invalidate translations themselves
+];
+
+/// RTAS starts a processor.
+static START_CPU: Rtas = Rtas(AtomicU32::new(0));
 
 /// Where the device tree goes: a word, then the tree, which thus lies on a doubleword.
 #[repr(C, align(8))]
@@ -36,30 +67,30 @@ unsafe extern "C" {
 /// the boot archive is.
 #[unsafe(no_mangle)]
 extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
-    hcall::little_endian_interrupts();
+    hcall::call(number::SET_MODE, [1, INTERRUPT_ENDIAN, 0, 0]);
     let (first, last) = (&raw const vectors_start, &raw const vectors_end);
     // SAFETY: `vectors.S` has the vectors between these symbols.
-    unsafe { storage::install_vectors(first, last) };
+    unsafe { start::install_vectors(first, last) };
     let (tree, boot) = device_tree();
     for (function, name) in [(&POWER_OFF, "power-off"), (&START_CPU, "start-cpu")] {
         let token = tree.find_node("/rtas").and_then(|node| node.property(name)?.as_usize());
-        function.set(token.unwrap_or(0) as u32);
+        function.0.store(token.unwrap_or(0) as u32, Relaxed);
     }
     if size == 0 {
         fail(format_args!("there is no boot archive: start QEMU with -initrd ARCHIVE"));
     }
-    if !hcall::set_partition_table(partition::control()) {
+    if hcall::call1(number::SET_PARTITION_TABLE, start::partition_table_control())[0] != 0 {
         fail(format_args!("no guests here: start QEMU with -M pseries,cap-nested-hv=on"));
     }
     let processors = tree::processors(&tree, boot);
     let count = processors.len();
     for (cpu, server) in CPUS.iter().zip(&processors) {
-        cpu.set_server(*server);
+        cpu.server.store(*server, Relaxed);
     }
     let archive_at = (RealAddr::new(archive), RealAddr::new(archive).offset(size));
     // SAFETY: the image lies at 4 MiB and a little, and the firmware is done.
     let frames = unsafe { tree::frames(&tree, [image(), archive_at]) };
-    machine::init_processor(ProcessorId(0));
+    init_processor(ProcessorId(0));
     HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered);
     let constants = (image().0, RealAddr::new(&raw const __constants_end as u64));
     // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever, and the
@@ -90,7 +121,8 @@ fn device_tree() -> (Fdt<'static>, u32) {
     const WORD: usize = 4;
     // SAFETY: called once, and nobody else uses the buffer.
     let buffer = unsafe { &mut *TREE.bytes.get() };
-    if !hcall::device_tree(buffer) {
+    let at = buffer.as_mut_ptr() as u64;
+    if hcall::call(number::CAS, [WANTED.as_ptr() as u64, at, buffer.len() as u64, 0])[0] != 0 {
         fail(format_args!("the hypervisor below gives no device tree"));
     }
     let bytes = &buffer[WORD..];
@@ -101,10 +133,16 @@ fn device_tree() -> (Fdt<'static>, u32) {
     }
 }
 
+/// Sets up the processor that this is: its number, and that all interrupts get through to it.
+fn init_processor(processor: ProcessorId) {
+    spr::write::<{ spr::SPRG0 }>(processor.0.into());
+    hcall::call1(number::CPPR, NEVER);
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn nested_secondary() -> ! {
     let number = start::arriving();
-    machine::init_processor(number);
+    init_processor(number);
     start::arrived();
     context::run(number)
 }

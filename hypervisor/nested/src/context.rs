@@ -29,14 +29,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    const ZERO: Context = Context {
-        state: GuestState::ZERO,
-        registers: abi::Registers::ZERO,
-        deadline: 0,
-        rung: false,
-        special: [0; special::SWITCHED],
-        vectors: Vectors::ZERO,
-    };
+    // SAFETY: all bits zero are a value of every field: a number, or no.
+    const ZERO: Context = unsafe { core::mem::zeroed() };
 
     /// The registers of a vCPU at its start.
     fn start(&mut self, vcpu: VcpuId, start: &Start) {
@@ -64,20 +58,10 @@ const ENTRY_TICKS: u64 = Nested::TICKS_PER_SECOND / 100_000;
 
 static REGISTERS: [Registers<Context>; MAX_VCPUS] =
     [const { Registers::new(Context::ZERO) }; MAX_VCPUS];
-static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
+pub(crate) static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
 
 /// The hypervisor, on this machine.
 pub(crate) static HYPERVISOR: Hypervisor<Nested> = Hypervisor::new(Nested);
-
-/// Notes how a vCPU starts; it takes effect when it next gets a processor.
-pub(crate) fn install(vcpu: VcpuId, start: &Start) {
-    SLOTS.install(vcpu, start);
-}
-
-/// The registers of a vCPU that does not run.
-pub(crate) fn registers(vcpu: VcpuId) -> Option<Frame> {
-    SLOTS.look(vcpu, |context| context.registers.frame())
-}
 
 /// Works on the registers of the vCPU on this processor. `work` does not call this again.
 pub(crate) fn with_resident<T>(work: impl FnOnce(&mut Context) -> T) -> T {
@@ -85,11 +69,6 @@ pub(crate) fn with_resident<T>(work: impl FnOnce(&mut Context) -> T) -> T {
     // SAFETY: this processor holds the slot, as it made the vCPU resident, and borrows its
     // registers nowhere but here.
     work(unsafe { &mut *SLOTS.context(resident) })
-}
-
-/// The processor that has a vCPU's registers.
-pub(crate) fn holder(vcpu: VcpuId) -> Option<ProcessorId> {
-    SLOTS.holder(vcpu)
 }
 
 /// Moves the registers of `vcpu` into this processor, and those of the `resident` one out.
@@ -109,9 +88,7 @@ fn make_resident(me: ProcessorId, resident: &mut Option<VcpuId>, vcpu: VcpuId) {
             SLOTS.release(old);
             HYPERVISOR.released(old);
         }
-        if let Err(ProcessorId(holder)) = SLOTS.take(vcpu, me) {
-            fail(format_args!("vCPU {vcpu:?} was to run, whose registers processor {holder} has"));
-        }
+        SLOTS.take(vcpu, me);
         CPUS[this_processor()].resident.store(vcpu.index() as u32, Ordering::Relaxed);
         with_resident(|context| {
             if let Some(start) = &start {

@@ -1,5 +1,5 @@
 //! What the hypervisor below us does for its partition, by hypercall: console, interrupts between
-//! processors, RTAS, device tree, nested guests (PAPR+ 2.13; the last two QEMU, hw/ppc/spapr.h).
+//! processors, RTAS, nested guests (PAPR+ 2.13; the last QEMU, hw/ppc/spapr.h).
 
 use crate::abi::{GuestState, Registers};
 use core::arch::asm;
@@ -10,32 +10,26 @@ mod number {
     pub(super) const GET_TERM_CHAR: u64 = 0x54;
     pub(super) const PUT_TERM_CHAR: u64 = 0x58;
     pub(super) const EOI: u64 = 0x64;
-    pub(super) const CPPR: u64 = 0x68;
     pub(super) const IPI: u64 = 0x6c;
     pub(super) const XIRR: u64 = 0x74;
     pub(super) const CEDE: u64 = 0xe0;
-    pub(super) const SET_MODE: u64 = 0x31c;
     pub(super) const RTAS: u64 = 0xf000;
-    pub(super) const CAS: u64 = 0xf002;
-    pub(super) const SET_PARTITION_TABLE: u64 = 0xf800;
     pub(super) const ENTER_NESTED: u64 = 0xf804;
     pub(super) const TLB_INVALIDATE: u64 = 0xf808;
 }
 
-/// H_SET_MODE's resource 4: the byte order of interrupts; 1 is little-endian.
-const INTERRUPT_ENDIAN: u64 = 4;
 /// The least and the most urgent of an interrupt's priorities.
-const NEVER: u64 = 0xff;
+pub(crate) const NEVER: u64 = 0xff;
 const URGENT: u64 = 0;
 /// The interrupt source of H_IPI.
 const IPI_SOURCE: u64 = 2;
 
 /// A hypercall; r3 to r6 as it leaves them.
-fn call(number: u64, arguments: [u64; 4]) -> [u64; 4] {
+pub(crate) fn call(number: u64, arguments: [u64; 4]) -> [u64; 4] {
     let [a, b, c, d] = arguments;
     let mut r = [0; 4];
     // SAFETY: the hypervisor preserves what is not named here and touches no storage of ours but
-    // what a call names; the calls of this module name objects that they have borrowed.
+    // what a call names; the calls of this crate name objects that they have borrowed.
     unsafe {
         asm!(
             "sc 1",
@@ -53,13 +47,9 @@ fn call(number: u64, arguments: [u64; 4]) -> [u64; 4] {
     r
 }
 
-fn call1(number: u64, argument: u64) -> [u64; 4] {
+/// The same with one argument.
+pub(crate) fn call1(number: u64, argument: u64) -> [u64; 4] {
     call(number, [argument, 0, 0, 0])
-}
-
-/// Makes interrupts to us arrive little-endian, on all processors.
-pub(crate) fn little_endian_interrupts() {
-    call(number::SET_MODE, [1, INTERRUPT_ENDIAN, 0, 0]);
 }
 
 /// Writes to the partition's console, all of it: 16 bytes at a time, packed in two registers.
@@ -79,11 +69,6 @@ pub(crate) fn console_read(into: &mut [u8; 16]) -> usize {
     let [status, length, high, low] = call1(number::GET_TERM_CHAR, 0);
     *into = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
     if status == 0 { (length as usize).min(into.len()) } else { 0 }
-}
-
-/// Lets all interrupts through to this processor.
-pub(crate) fn accept_interrupts() {
-    call1(number::CPPR, NEVER);
 }
 
 /// Interrupts a processor.
@@ -123,11 +108,6 @@ pub(crate) fn cede() {
     }
 }
 
-/// Says where the table of our guests is; false when we may have none.
-pub(crate) fn set_partition_table(control: u64) -> bool {
-    call1(number::SET_PARTITION_TABLE, control)[0] == 0
-}
-
 /// Runs a guest until it stops; the interrupt's vector, or a negative status.
 pub(crate) fn enter(state: &mut GuestState, registers: &mut Registers) -> i64 {
     let (state, registers) = (&raw mut *state as u64, &raw mut *registers as u64);
@@ -143,42 +123,13 @@ pub(crate) fn invalidate_partition(lpid: u64) {
     call(number::TLB_INVALIDATE, [EVERYTHING, ALL_OF_PARTITION, lpid, 0]);
 }
 
-/// What we ask the hypervisor below us for (PAPR+, "client architecture support"; QEMU hands the
-/// device tree out in exchange): any processor, radix translation, interrupts by hypercall.
-#[rustfmt::skip]
-static WANTED: [u8; 52] = [
-    0, 0, 0, 0,  0, 0, 0, 0,                 // mask and version: any processor as it is
-    0, 0, 0, 0,  0xff, 0xff, 0xff, 0xff,     // no more of them
-    4,                                       // five option vectors, each with its length less 1
-    0, 0,  0, 0,  0, 0,  0, 0,
-    25,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0,                                       // byte 23: XICS
-    0x40,                                    // byte 24: radix
-    0,
-    0x40,                                    // byte 26: guests invalidate translations themselves
-];
-
-/// Fills `into` with a word and the device tree. To be called before other processors run.
-pub(crate) fn device_tree(into: &mut [u8]) -> bool {
-    let (wanted, length) = (WANTED.as_ptr() as u64, into.len() as u64);
-    call(number::CAS, [wanted, into.as_mut_ptr() as u64, length, 0])[0] == 0
-}
-
 /// A function of RTAS, by the token that the device tree gives.
-pub(crate) struct Rtas(AtomicU32);
+pub(crate) struct Rtas(pub(crate) AtomicU32);
 
-/// Starts a processor.
-pub(crate) static START_CPU: Rtas = Rtas(AtomicU32::new(0));
 /// Turns the partition off.
 pub(crate) static POWER_OFF: Rtas = Rtas(AtomicU32::new(0));
 
 impl Rtas {
-    /// Takes note of the token.
-    pub(crate) fn set(&self, token: u32) {
-        self.0.store(token, Ordering::Relaxed);
-    }
-
     /// Calls it with one result, the status; whether that is success.
     pub(crate) fn call<const N: usize>(&self, arguments: [u32; N]) -> bool {
         let mut block = [0u32; 8];

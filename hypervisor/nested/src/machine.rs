@@ -1,12 +1,14 @@
 //! The machine that `hypervisor/core` runs on, in terms of registers, storage and hypercalls.
 
-use crate::context::{self, with_resident};
+use crate::context::{SLOTS, with_resident};
 use crate::hcall;
+use core::ops::Deref;
 use core::sync::atomic::Ordering::{self, Relaxed};
 use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 use hv_core::{Fault, Frame, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
-use hv_power::{partition, spr, storage};
-use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, vector};
+use hv_power::storage::RealStorage;
+use hv_power::{partition, spr};
+use k42_lib::{EffAddr, GuestAddr, lpcr, vector};
 
 /// A partition with guests of its own. There is one.
 pub(crate) struct Nested;
@@ -14,7 +16,7 @@ pub(crate) struct Nested;
 /// What a processor knows; but for `server` only it reads and writes it.
 pub(crate) struct Cpu {
     /// Its number for interrupts.
-    server: AtomicU32,
+    pub(crate) server: AtomicU32,
     /// The vCPU whose registers are in the processor, by its index.
     pub(crate) resident: AtomicU32,
     /// How often a guest was entered and left: odd while one runs.
@@ -47,17 +49,7 @@ pub(crate) fn this_processor() -> usize {
     spr::read::<{ spr::SPRG0 }>() as usize % MAX_PROCESSORS
 }
 
-/// Sets up the processor that this is.
-pub(crate) fn init_processor(processor: ProcessorId) {
-    spr::write::<{ spr::SPRG0 }>(processor.0.into());
-    hcall::accept_interrupts();
-}
-
 impl Cpu {
-    pub(crate) fn set_server(&self, server: u32) {
-        self.server.store(server, Relaxed);
-    }
-
     /// When the guest is to exit; a window is good for one exit.
     pub(crate) fn expiry(&self) -> u64 {
         let at = self.alarm.load(Relaxed).min(self.window.swap(u64::MAX, Relaxed));
@@ -94,45 +86,17 @@ impl Cpu {
     }
 }
 
+impl Deref for Nested {
+    type Target = RealStorage;
+
+    fn deref(&self) -> &RealStorage {
+        &RealStorage
+    }
+}
+
 impl Machine for Nested {
     fn timebase(&self) -> u64 {
         spr::read::<{ spr::TIMEBASE }>()
-    }
-
-    fn read(&self, from: RealAddr, into: &mut [u8]) {
-        storage::read(from, into);
-    }
-
-    fn write(&self, to: RealAddr, from: &[u8]) {
-        storage::write(to, from);
-    }
-
-    fn copy(&self, from: RealAddr, to: RealAddr, length: u64) {
-        storage::copy(from, to, length);
-    }
-
-    fn zero(&self, at: RealAddr, length: u64) {
-        storage::zero(at, length);
-    }
-
-    fn load_entry(&self, at: RealAddr) -> u64 {
-        storage::load_entry(at)
-    }
-
-    fn store_entry(&self, at: RealAddr, entry: u64) {
-        storage::store_entry(at, entry);
-    }
-
-    fn load_shared(&self, at: RealAddr) -> u64 {
-        storage::load_shared(at)
-    }
-
-    fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
-        storage::shared_word(at).fetch_or(bits, Ordering::AcqRel)
-    }
-
-    fn fetch_and(&self, at: RealAddr, bits: u64) -> u64 {
-        storage::shared_word(at).fetch_and(bits, Ordering::AcqRel)
     }
 
     fn set_partition(&self, partition: Partition, entry: [u64; 2]) {
@@ -149,11 +113,11 @@ impl Machine for Nested {
     }
 
     fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId> {
-        context::holder(vcpu)
+        SLOTS.holder(vcpu)
     }
 
     fn install(&self, vcpu: VcpuId, start: &Start) {
-        context::install(vcpu, start);
+        SLOTS.install(vcpu, start);
     }
 
     fn set_interrupt_endian(&self, little: bool) {
@@ -177,7 +141,7 @@ impl Machine for Nested {
     }
 
     fn registers(&self, vcpu: VcpuId) -> Option<Frame> {
-        context::registers(vcpu)
+        SLOTS.look(vcpu, |context| context.registers.frame())
     }
 
     fn guest_deadline(&self) -> u64 {
@@ -230,15 +194,8 @@ impl Machine for Nested {
     }
 
     fn console_read(&self, into: &mut [u8]) -> usize {
-        let mut taken = [0; 16];
-        match into.get_mut(..taken.len()) {
-            Some(into) => {
-                let length = hcall::console_read(&mut taken);
-                into.copy_from_slice(&taken);
-                length
-            }
-            None => 0, // what is taken cannot be put back
-        }
+        // What is taken cannot be put back: nothing is where there is too little room.
+        into.first_chunk_mut().map_or(0, hcall::console_read)
     }
 
     fn power_off(&self) -> ! {

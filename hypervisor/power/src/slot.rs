@@ -87,12 +87,17 @@ impl<C> Slots<C> {
         None
     }
 
-    /// Makes the registers `processor`'s alone; or says which processor has them.
-    pub fn take(&self, vcpu: VcpuId, processor: ProcessorId) -> Result<*mut C, ProcessorId> {
+    /// Makes the registers `processor`'s alone.
+    ///
+    /// # Panics
+    /// When another processor has them.
+    pub fn take(&self, vcpu: VcpuId, processor: ProcessorId) -> *mut C {
         let (me, holder) = (processor.0, &self.slots[vcpu.index()].holder);
         match holder.compare_exchange(NOBODY, me, Ordering::Acquire, Ordering::Relaxed) {
-            Err(holder) if holder != me => Err(ProcessorId(holder)),
-            _ => Ok(self.context(vcpu.index())),
+            Err(holder) if holder != me => {
+                panic!("vCPU {vcpu:?} was to run, whose registers processor {holder} has")
+            }
+            _ => self.context(vcpu.index()),
         }
     }
 

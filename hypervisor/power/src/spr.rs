@@ -36,8 +36,6 @@ pub const DEC: u32 = 22;
 pub const SRR0: u32 = 26;
 /// The machine state it came in.
 pub const SRR1: u32 = 27;
-/// Authority mask.
-pub const AMR: u32 = 29;
 /// Process.
 pub const PIDR: u32 = 48;
 /// Timebase.
@@ -60,18 +58,10 @@ pub const HSRR1: u32 = 315;
 pub const LPCR: u32 = 318;
 /// Partition.
 pub const LPIDR: u32 = 319;
-/// Authority mask override.
-pub const AMOR: u32 = 349;
-/// Hypervisor facility control.
-pub const HFSCR: u32 = 190;
 /// Privileged doorbells that wait.
 pub const DPDES: u32 = 176;
-/// Partition table control.
-pub const PTCR: u32 = 464;
 /// Access segment descriptor: the guest real address of a fault.
 pub const ASDR: u32 = 816;
-/// What `stop` does.
-pub const PSSCR: u32 = 855;
 /// Processor.
 pub const PIR: u32 = 1023;
 

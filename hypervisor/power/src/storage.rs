@@ -1,116 +1,97 @@
 //! Real storage: the only place where an address becomes an access.
 //!
 //! The processor runs untranslated, so a real address is a pointer. Who may access what is the
-//! policy's to know (`hypervisor/core`: frames and their owners); the functions here are handed
+//! policy's to know (`hypervisor/core`: frames and their owners); [`RealStorage`] is handed
 //! addresses that it has checked.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
-use k42_lib::{RealAddr, vector};
+use hv_core::Storage;
+use k42_lib::RealAddr;
 
-/// Copies from real storage.
-pub fn read(from: RealAddr, into: &mut [u8]) {
-    let source = from.value() as *const u8;
-    // SAFETY: the policy gives only addresses of frames whose owner it holds locked; a guest that
-    // writes there meanwhile changes bytes, which are copied, not referred to.
-    unsafe { core::ptr::copy_nonoverlapping(source, into.as_mut_ptr(), into.len()) };
-}
-
-/// Copies to real storage.
-pub fn write(to: RealAddr, from: &[u8]) {
-    let target = to.value() as *mut u8;
-    // SAFETY: as in `read`; a domain's frames never hold the hypervisor's own data.
-    unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), target, from.len()) };
-}
-
-/// Copies from real storage to real storage.
-pub fn copy(from: RealAddr, to: RealAddr, length: u64) {
-    let (source, target) = (from.value() as *const u8, to.value() as *mut u8);
-    // SAFETY: as in `read` and `write`; a page that is lent may be both.
-    unsafe { core::ptr::copy(source, target, length as usize) };
-}
-
-/// Makes stored instructions visible to fetches (Power ISA v3.0B, Book II, 4.3.1).
-fn synchronize_code(at: RealAddr, length: u64) {
-    for line in (at.value()..at.value() + length).step_by(128) {
-        // SAFETY: writes back and invalidates cache lines; storage stays as it is.
-        unsafe {
-            asm!("dcbst 0, {0}", "sync", "icbi 0, {0}", in(reg) line, options(nostack, preserves_flags))
-        };
-    }
-    // SAFETY: barriers.
-    unsafe { asm!("sync", "isync", options(nostack, preserves_flags)) };
-}
-
-/// Zeroes blocks of 1 KiB, eight cache lines of the processor at a time.
-pub fn zero(at: RealAddr, length: u64) {
-    if length < 1024 {
-        return; // a counter of 0 would go round 2^64 times
-    }
-    // SAFETY: the frames have just been taken from the free ones and nobody refers to them.
-    unsafe {
-        asm!(
-            "mtctr {count}",
-            "2: dcbz 0, {line}",
-            "dcbz {b}, {line}",
-            "dcbz {c}, {line}",
-            "dcbz {d}, {line}",
-            "dcbz {e}, {line}",
-            "dcbz {f}, {line}",
-            "dcbz {g}, {line}",
-            "dcbz {h}, {line}",
-            "addi {line}, {line}, 1024",
-            "bdnz 2b",
-            count = in(reg) length / 1024,
-            line = inout(reg_nonzero) at.value() => _,
-            b = in(reg_nonzero) 128, c = in(reg_nonzero) 256, d = in(reg_nonzero) 384,
-            e = in(reg_nonzero) 512, f = in(reg_nonzero) 640, g = in(reg_nonzero) 768,
-            h = in(reg_nonzero) 896, out("ctr") _,
-            options(nostack),
-        );
-    }
-}
+/// The storage of both machines.
+pub struct RealStorage;
 
 /// A doubleword of a page that a guest and the hypervisor share, for atomic changes.
-pub fn shared_word(at: RealAddr) -> &'static AtomicU64 {
+fn shared_word(at: RealAddr) -> &'static AtomicU64 {
     // SAFETY: aligned, in a frame that is mapped for guests and never holds a Rust object; all
     // that the hypervisor does with it is atomic.
     unsafe { AtomicU64::from_ptr(at.value() as *mut u64) }
 }
 
-/// Loads a doubleword of such a page after everything before, stores included: whoever else stores
-/// first and loads then sees those, or its store is seen here.
-pub fn load_shared(at: RealAddr) -> u64 {
-    fence(Ordering::SeqCst);
-    shared_word(at).load(Ordering::Relaxed)
-}
+impl Storage for RealStorage {
+    fn read(&self, from: RealAddr, into: &mut [u8]) {
+        let source = from.value() as *const u8;
+        // SAFETY: the policy gives only addresses of frames whose owner it holds locked; a guest that
+        // writes there meanwhile changes bytes, which are copied, not referred to.
+        unsafe { core::ptr::copy_nonoverlapping(source, into.as_mut_ptr(), into.len()) };
+    }
 
-/// Loads a doubleword that a table walk reads: big-endian.
-pub fn load_entry(at: RealAddr) -> u64 {
-    let source = at.value() as *const u64;
-    // SAFETY: the address lies in a table of ours, aligned; the processor only reads it.
-    u64::from_be(unsafe { source.read_volatile() })
-}
+    fn write(&self, to: RealAddr, from: &[u8]) {
+        let target = to.value() as *mut u8;
+        // SAFETY: as in `read`; a domain's frames never hold the hypervisor's own data.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), target, from.len()) };
+    }
 
-/// Stores a doubleword that a table walk reads, after all stores before it.
-pub fn store_entry(at: RealAddr, entry: u64) {
-    let target = at.value() as *mut u64;
-    fence(Ordering::SeqCst);
-    // SAFETY: as in `load_entry`; an aligned doubleword is stored at once.
-    unsafe { target.write_volatile(entry.to_be()) };
-}
+    fn copy(&self, from: RealAddr, to: RealAddr, length: u64) {
+        let (source, target) = (from.value() as *const u8, to.value() as *mut u8);
+        // SAFETY: as in `read` and `write`; a page that is lent may be both.
+        unsafe { core::ptr::copy(source, target, length as usize) };
+    }
 
-/// Copies interrupt vectors, which start at the symbol `start`, to real address 0. The first is at
-/// 0x100: what lies before it is not copied, since no Rust code may write to address 0.
-///
-/// # Safety
-/// The linker has put vectors between the two addresses.
-pub unsafe fn install_vectors(start: *const u8, end: *const u8) {
-    let first = RealAddr::new(vector::SYSTEM_RESET.into());
-    let from = start as u64 + first.value();
-    let length = end as u64 - from;
-    // SAFETY: the caller says so.
-    let vectors = unsafe { core::slice::from_raw_parts(from as *const u8, length as usize) };
-    write(first, vectors);
-    synchronize_code(first, length);
+    fn zero(&self, at: RealAddr, length: u64) {
+        if length < 1024 {
+            return; // a counter of 0 would go round 2^64 times
+        }
+        // Eight cache lines of the processor at a time.
+        // SAFETY: the frames have just been taken from the free ones and nobody refers to them.
+        unsafe {
+            asm!(
+                "mtctr {count}",
+                "2: dcbz 0, {line}",
+                "dcbz {b}, {line}",
+                "dcbz {c}, {line}",
+                "dcbz {d}, {line}",
+                "dcbz {e}, {line}",
+                "dcbz {f}, {line}",
+                "dcbz {g}, {line}",
+                "dcbz {h}, {line}",
+                "addi {line}, {line}, 1024",
+                "bdnz 2b",
+                count = in(reg) length / 1024,
+                line = inout(reg_nonzero) at.value() => _,
+                b = in(reg_nonzero) 128, c = in(reg_nonzero) 256, d = in(reg_nonzero) 384,
+                e = in(reg_nonzero) 512, f = in(reg_nonzero) 640, g = in(reg_nonzero) 768,
+                h = in(reg_nonzero) 896, out("ctr") _,
+                options(nostack),
+            );
+        }
+    }
+
+    fn load_entry(&self, at: RealAddr) -> u64 {
+        let source = at.value() as *const u64;
+        // SAFETY: the address lies in a table of ours, aligned; the processor only reads it.
+        u64::from_be(unsafe { source.read_volatile() })
+    }
+
+    fn store_entry(&self, at: RealAddr, entry: u64) {
+        let target = at.value() as *mut u64;
+        fence(Ordering::SeqCst);
+        // SAFETY: as in `load_entry`; an aligned doubleword is stored at once.
+        unsafe { target.write_volatile(entry.to_be()) };
+    }
+
+    /// Whoever else stores first and loads then sees the stores before this, or is seen here.
+    fn load_shared(&self, at: RealAddr) -> u64 {
+        fence(Ordering::SeqCst);
+        shared_word(at).load(Ordering::Relaxed)
+    }
+
+    fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
+        shared_word(at).fetch_or(bits, Ordering::AcqRel)
+    }
+
+    fn fetch_and(&self, at: RealAddr, bits: u64) -> u64 {
+        shared_word(at).fetch_and(bits, Ordering::AcqRel)
+    }
 }

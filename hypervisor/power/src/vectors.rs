@@ -1,12 +1,8 @@
 //! A vCPU's vector and floating-point registers. `vsx.S` moves them.
 
-use core::mem::size_of;
-
 /// Vector and floating-point registers, FPSCR and VSCR, as `vsx.S` lays them out.
 #[repr(C, align(16))]
 pub struct Vectors([u8; 1056]);
-
-const _: () = assert!(size_of::<Vectors>() == 1056);
 
 unsafe extern "C" {
     fn vsx_save(area: *mut Vectors);

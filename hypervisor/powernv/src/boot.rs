@@ -1,15 +1,25 @@
 //! Bringing the machine up: firmware, storage, vectors, domains, then the processors.
 
 use crate::context::{Context, Cpu, HYPERVISOR};
-use crate::machine;
+use crate::machine::PIRS;
 use crate::opal;
 use crate::stop::fail;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::sync::atomic::Ordering;
 use fdt::Fdt;
-use hv_core::{MAX_PROCESSORS, ProcessorId};
-use hv_power::{spr, start, storage, tree};
-use k42_lib::RealAddr;
+use hv_core::{MAX_PROCESSORS, Processor, ProcessorId};
+use hv_power::{spr, start, tree};
+use k42_lib::{RealAddr, lpcr, msr};
+
+/// Calls of OPAL that nobody makes later (skiboot, include/opal-api.h).
+mod token {
+    pub(super) const START_CPU: u64 = 41;
+    pub(super) const REINIT_CPUS: u64 = 70;
+}
+
+/// OPAL_REINIT_CPUS: hypervisor interrupts little-endian, radix translation.
+const LITTLE_ENDIAN_AND_RADIX: u64 = 2 | 8;
 
 /// What a processor needs before it has a vCPU.
 struct Seat {
@@ -51,23 +61,24 @@ fn image() -> (RealAddr, RealAddr) {
 /// The image's first Rust: the boot processor, on its boot stack.
 #[unsafe(no_mangle)]
 extern "C" fn powernv_boot(tree: *const u8, opal: u64, entry: u64, entered: u64) -> ! {
-    opal::init(opal, entry);
+    opal::BASE.store(opal, Ordering::Relaxed);
+    opal::ENTRY.store(entry, Ordering::Relaxed);
     // SAFETY: the firmware passes a flattened device tree in r3, and keeps it.
     let tree = match unsafe { Fdt::from_ptr(tree) } {
         Ok(tree) => tree,
         Err(error) => fail(format_args!("the firmware's device tree is broken: {error:?}")),
     };
-    opal::reinit_cpus();
+    opal::call(token::REINIT_CPUS, LITTLE_ENDIAN_AND_RADIX, 0, 0);
     let (first, last) = (&raw const vectors_start, &raw const vectors_end);
     // SAFETY: `switch.S` has the vectors between these symbols.
-    unsafe { storage::install_vectors(first, last) };
+    unsafe { start::install_vectors(first, last) };
     let me = spr::read::<{ spr::PIR }>() as u32;
     let processors = tree::processors(&tree, me);
     let count = processors.len();
     let archive_at = archive_range(&tree);
     // SAFETY: skiboot lies at 768 MiB, the image at 512 MiB.
     let frames = unsafe { tree::frames(&tree, [image(), archive_at]) };
-    machine::init_processor(ProcessorId(0));
+    init_processor(ProcessorId(0));
     HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered);
     let constants = (image().0, RealAddr::new(&raw const __constants_end as u64));
     // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever, and the
@@ -96,7 +107,7 @@ fn archive_range(tree: &Fdt<'_>) -> (RealAddr, RealAddr) {
 
 fn start_processor(number: ProcessorId, pir: u32) {
     let entry = secondary_start as *const () as u64;
-    if !start::start_processor(number, || opal::start_cpu(pir, entry)) {
+    if !start::start_processor(number, || opal::call(token::START_CPU, pir.into(), entry, 0) == 0) {
         fail(format_args!("the firmware does not start processor {pir}"));
     }
 }
@@ -104,9 +115,35 @@ fn start_processor(number: ProcessorId, pir: u32) {
 #[unsafe(no_mangle)]
 extern "C" fn powernv_secondary() -> ! {
     let number = start::arriving();
-    machine::init_processor(number);
+    init_processor(number);
     start::arrived();
     run(number)
+}
+
+/// Sets this processor's registers that stay as they are.
+fn init_processor(processor: ProcessorId) {
+    /// Authority masks.
+    const AMR: u32 = 29;
+    const AMOR: u32 = 349;
+    /// Hypervisor facility control.
+    const HFSCR: u32 = 190;
+    /// Partition table control.
+    const PTCR: u32 = 464;
+    /// What `stop` does.
+    const PSSCR: u32 = 855;
+    let pir = spr::read::<{ spr::PIR }>();
+    if let Some(slot) = PIRS.get(processor.0 as usize) {
+        slot.store(pir as u32, Ordering::Release);
+    }
+    spr::write::<PTCR>(start::partition_table_control());
+    spr::write::<HFSCR>(spr::GUEST_FACILITIES);
+    spr::write::<AMOR>(u64::MAX);
+    spr::write::<AMR>(0);
+    spr::write::<{ spr::DPDES }>(0);
+    spr::write::<PSSCR>(0); // `stop` loses no state and goes on at the next instruction
+    spr::write::<{ spr::LPIDR }>(0);
+    spr::write::<{ spr::LPCR }>(lpcr::HDICE | lpcr::STOP_ENDS | lpcr::HR | lpcr::UPRT);
+    spr::write_msr(spr::read_msr() | msr::ME);
 }
 
 /// This processor runs guests from now on.
@@ -117,9 +154,17 @@ fn run(number: ProcessorId) -> ! {
     unsafe { core::arch::asm!("mr {}, 2", out(reg) toc, options(nomem, nostack)) };
     let stack = start::stack_top(number);
     // SAFETY: the seat is this processor's, and this is its first use.
-    let cpu = unsafe { &mut *seat.cpu.get() }.write(Cpu::new(number, stack, toc));
+    let cpu = unsafe { &mut *seat.cpu.get() }.write(Cpu {
+        number,
+        processor: Processor::new(number),
+        resident: None,
+        next: None,
+        stack,
+        toc,
+    });
     // SAFETY: as above.
-    let context = unsafe { &mut *seat.context.get() }.write(Context::boot(cpu));
+    let context = unsafe { &mut *seat.context.get() }.write(Context::ZERO);
+    context.seat(cpu);
     let switch = &raw const switch_offset;
     // SAFETY: `switch.S` defines the word.
     let switch = unsafe { switch.read() };

@@ -14,93 +14,60 @@ use hv_power::spr::{self, deadline, set_deadline};
 use hv_power::vectors::Vectors;
 use k42_lib::{lpcr, msr};
 
-/// Special register values of a vCPU that are not simply saved and loaded.
-#[derive(Clone, Copy, Default)]
-struct Partitioned {
-    lpid: u64,
-    pid: u64,
-    lpcr: u64,
-    /// When the decrementer expires, in timebase ticks.
-    deadline: u64,
-}
-
-/// A vCPU's registers. `switch.S` knows this layout by the offsets below.
+/// A vCPU's registers. `switch.S` knows this layout by its offsets.
 #[repr(C, align(128))]
 pub(crate) struct Context {
-    frame: Frame,
+    pub(crate) frame: Frame,
     /// This processor's stack, TOC and entry points into Rust, while the vCPU is on it.
     stack: u64,
     toc: u64,
     exit: Option<unsafe extern "C" fn(*mut Context, u64) -> *mut Context>,
     switch: Option<unsafe extern "C" fn(*mut Context) -> *mut Context>,
-    fatal: Option<unsafe extern "C" fn(*mut Context, u64, u64, u64, u64) -> !>,
+    fatal: Option<unsafe extern "C" fn(*mut Context, u64) -> !>,
     cpu: *mut Cpu,
-    partitioned: Partitioned,
+    lpid: u64,
+    pid: u64,
+    lpcr: u64,
+    /// When the decrementer expires, in timebase ticks.
+    deadline: u64,
     special: [u64; special::SWITCHED],
     vectors: Vectors,
 }
 
-/// Offsets of [`Context`] for `switch.S`.
-pub(crate) mod offset {
-    use super::{Context, Frame, offset_of};
-    pub(crate) const NIP: usize = offset_of!(Context, frame) + offset_of!(Frame, nip);
-    pub(crate) const MSR: usize = offset_of!(Context, frame) + offset_of!(Frame, msr);
-    pub(crate) const LINK: usize = offset_of!(Context, frame) + offset_of!(Frame, link);
-    pub(crate) const COUNTER: usize = offset_of!(Context, frame) + offset_of!(Frame, counter);
-    pub(crate) const XER: usize = offset_of!(Context, frame) + offset_of!(Frame, xer);
-    pub(crate) const CR: usize = offset_of!(Context, frame) + offset_of!(Frame, cr);
-    pub(crate) const STACK: usize = offset_of!(Context, stack);
-    pub(crate) const TOC: usize = offset_of!(Context, toc);
-    pub(crate) const EXIT: usize = offset_of!(Context, exit);
-    pub(crate) const SWITCH: usize = offset_of!(Context, switch);
-    pub(crate) const FATAL: usize = offset_of!(Context, fatal);
-}
+core::arch::global_asm!(
+    include_str!("switch.S"),
+    GPR12 = const 12 * 8,
+    NIP = const offset_of!(Context, frame.nip),
+    MSR = const offset_of!(Context, frame.msr),
+    LINK = const offset_of!(Context, frame.link),
+    COUNTER = const offset_of!(Context, frame.counter),
+    XER = const offset_of!(Context, frame.xer),
+    CR = const offset_of!(Context, frame.cr),
+    STACK = const offset_of!(Context, stack),
+    TOC = const offset_of!(Context, toc),
+    EXIT = const offset_of!(Context, exit),
+    SWITCH = const offset_of!(Context, switch),
+    FATAL = const offset_of!(Context, fatal),
+);
 
 /// A processor.
 pub(crate) struct Cpu {
-    number: ProcessorId,
-    processor: Processor,
+    pub(crate) number: ProcessorId,
+    pub(crate) processor: Processor,
     /// The context whose special and vector registers are in the processor, and its vCPU.
-    resident: Option<VcpuId>,
+    pub(crate) resident: Option<VcpuId>,
     /// Who is to run next, between an exit and the switch that follows it.
-    next: Option<VcpuId>,
-    stack: u64,
-    toc: u64,
-}
-
-impl Cpu {
-    pub(crate) const fn new(number: ProcessorId, stack: u64, toc: u64) -> Cpu {
-        let processor = Processor::new(number);
-        Cpu { number, processor, resident: None, next: None, stack, toc }
-    }
+    pub(crate) next: Option<VcpuId>,
+    pub(crate) stack: u64,
+    pub(crate) toc: u64,
 }
 
 impl Context {
-    /// All zero.
-    const fn empty() -> Context {
-        Context {
-            frame: Frame { gpr: [0; 32], nip: 0, msr: 0, link: 0, counter: 0, xer: 0, cr: 0 },
-            stack: 0,
-            toc: 0,
-            exit: None,
-            switch: None,
-            fatal: None,
-            cpu: core::ptr::null_mut(),
-            partitioned: Partitioned { lpid: 0, pid: 0, lpcr: 0, deadline: 0 },
-            special: [0; special::SWITCHED],
-            vectors: Vectors::ZERO,
-        }
-    }
-
-    /// A processor's boot context: what it has before its first vCPU.
-    pub(crate) fn boot(cpu: &mut Cpu) -> Context {
-        let mut context = Context::empty();
-        context.seat(cpu);
-        context
-    }
+    // SAFETY: all bits zero are a value of every field: a number, no function, no address.
+    pub(crate) const ZERO: Context = unsafe { core::mem::zeroed() };
 
     /// Tells `switch.S` where to go on: on this processor's stack, in our own code.
-    fn seat(&mut self, cpu: &mut Cpu) {
+    pub(crate) fn seat(&mut self, cpu: &mut Cpu) {
         self.stack = cpu.stack;
         self.toc = cpu.toc;
         self.exit = Some(powernv_exit);
@@ -113,17 +80,15 @@ impl Context {
     fn start(&mut self, start: &Start) {
         let order = if start.little_endian { msr::LE } else { 0 };
         let interrupts = if start.little_endian_interrupts { lpcr::ILE } else { 0 };
-        self.frame =
-            Frame { nip: start.entry.value(), msr: msr::SF | msr::ME | order, ..Frame::default() };
-        (self.frame.gpr[1], self.frame.gpr[3]) = (start.stack, start.argument);
-        self.special = [0; special::SWITCHED];
-        self.vectors = Vectors::ZERO;
-        self.partitioned = Partitioned {
+        let msr = msr::SF | msr::ME | order;
+        *self = Context {
+            frame: Frame { nip: start.entry.value(), msr, ..Frame::default() },
             lpid: start.partition.0.into(),
-            pid: 0,
             lpcr: GUEST_LPCR | interrupts,
             deadline: u64::MAX,
+            ..Context::ZERO
         };
+        (self.frame.gpr[1], self.frame.gpr[3]) = (start.stack, start.argument);
     }
 }
 
@@ -134,16 +99,11 @@ const GUEST_LPCR: u64 =
     lpcr::HR | lpcr::UPRT | lpcr::GTSE | lpcr::LPES0 | lpcr::HVICE | lpcr::HDICE | lpcr::STOP_ENDS;
 
 static REGISTERS: [Registers<Context>; MAX_VCPUS] =
-    [const { Registers::new(Context::empty()) }; MAX_VCPUS];
-static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
+    [const { Registers::new(Context::ZERO) }; MAX_VCPUS];
+pub(crate) static SLOTS: Slots<Context> = Slots::new(&REGISTERS);
 
 /// The hypervisor, on this machine.
 pub(crate) static HYPERVISOR: Hypervisor<PowerNv> = Hypervisor::new(PowerNv);
-
-/// Notes how a vCPU starts; it takes effect when it next gets a processor.
-pub(crate) fn install(vcpu: VcpuId, start: &Start) {
-    SLOTS.install(vcpu, start);
-}
 
 /// The vCPU that this processor has or had last, for messages: its place in the table.
 pub(crate) fn last_vcpu() -> Option<usize> {
@@ -151,16 +111,6 @@ pub(crate) fn last_vcpu() -> Option<usize> {
     let offset = spr::read::<{ spr::HSPRG0 }>().checked_sub(first)?;
     let place = offset as usize / size_of::<Registers<Context>>();
     Some(place).filter(|place| *place < MAX_VCPUS)
-}
-
-/// The registers of a vCPU that does not run.
-pub(crate) fn registers(vcpu: VcpuId) -> Option<Frame> {
-    SLOTS.look(vcpu, |context| context.frame)
-}
-
-/// The processor that has a vCPU's registers.
-pub(crate) fn holder(vcpu: VcpuId) -> Option<ProcessorId> {
-    SLOTS.holder(vcpu)
 }
 
 /// Moves the registers of `vcpu` into this processor, and those of the resident one out.
@@ -175,29 +125,25 @@ fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
             // SAFETY: this processor holds the slot: it made the vCPU resident.
             let context = unsafe { &mut *SLOTS.context(old.index()) };
             special::save(&mut context.special);
-            context.partitioned.pid = spr::read::<{ spr::PIDR }>();
-            context.partitioned.lpcr = spr::read::<{ spr::LPCR }>();
-            context.partitioned.deadline = deadline();
+            context.pid = spr::read::<{ spr::PIDR }>();
+            context.lpcr = spr::read::<{ spr::LPCR }>();
+            context.deadline = deadline();
             context.vectors.save();
             SLOTS.release(old);
             HYPERVISOR.released(old);
         }
-        let at = SLOTS.take(vcpu, cpu.number).unwrap_or_else(|ProcessorId(holder)| {
-            crate::stop::fail(format_args!(
-                "vCPU {vcpu:?} was to run, whose registers processor {holder} has"
-            ))
-        });
+        let at = SLOTS.take(vcpu, cpu.number);
         // SAFETY: `take` made this processor the only holder.
         let context = unsafe { &mut *at };
         if let Some(start) = &start {
             context.start(start);
         }
         context.seat(cpu);
-        spr::write::<{ spr::LPIDR }>(context.partitioned.lpid);
-        spr::write::<{ spr::LPCR }>(context.partitioned.lpcr);
-        spr::write::<{ spr::PIDR }>(context.partitioned.pid);
+        spr::write::<{ spr::LPIDR }>(context.lpid);
+        spr::write::<{ spr::LPCR }>(context.lpcr);
+        spr::write::<{ spr::PIDR }>(context.pid);
         special::load(&context.special);
-        set_deadline(context.partitioned.deadline);
+        set_deadline(context.deadline);
         context.vectors.load();
         cpu.resident = Some(vcpu);
         at
@@ -264,14 +210,10 @@ fn idle(cpu: &mut Cpu) -> VcpuId {
 ///
 /// # Safety
 /// Called by `switch.S`; does not return.
-unsafe extern "C" fn powernv_fatal(
-    _: *mut Context,
-    vector: u64,
-    srr0: u64,
-    srr1: u64,
-    hsrr0: u64,
-) -> ! {
+unsafe extern "C" fn powernv_fatal(_: *mut Context, vector: u64) -> ! {
+    let (srr0, srr1) = (spr::read::<{ spr::SRR0 }>(), spr::read::<{ spr::SRR1 }>());
     let (dar, dsisr) = (spr::read::<{ spr::DAR }>(), spr::read::<{ spr::DSISR }>());
+    let hsrr0 = spr::read::<{ spr::HSRR0 }>();
     crate::stop::fail(format_args!(
         "interrupt {vector:#x} in the hypervisor: srr0 {srr0:#x} srr1 {srr1:#x} hsrr0 {hsrr0:#x} dar {dar:#x} dsisr {dsisr:#x}"
     ))

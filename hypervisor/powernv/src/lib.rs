@@ -16,18 +16,3 @@ mod stop;
 mod tlb;
 
 core::arch::global_asm!(include_str!("entry.S"));
-core::arch::global_asm!(
-    include_str!("switch.S"),
-    GPR12 = const 12 * 8,
-    NIP = const context::offset::NIP,
-    MSR = const context::offset::MSR,
-    LINK = const context::offset::LINK,
-    COUNTER = const context::offset::COUNTER,
-    XER = const context::offset::XER,
-    CR = const context::offset::CR,
-    STACK = const context::offset::STACK,
-    TOC = const context::offset::TOC,
-    EXIT = const context::offset::EXIT,
-    SWITCH = const context::offset::SWITCH,
-    FATAL = const context::offset::FATAL,
-);

@@ -1,37 +1,23 @@
 //! The machine that `hypervisor/core` runs on, in terms of registers, storage and firmware.
 
-use crate::{context, opal, tlb};
+use crate::context::SLOTS;
+use crate::{opal, tlb};
 use core::arch::asm;
+use core::ops::Deref;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hv_core::{Fault, Frame, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
-use hv_power::{partition, spr, storage};
-use k42_lib::{EffAddr, GuestAddr, RealAddr, lpcr, msr, vector};
+use hv_power::storage::RealStorage;
+use hv_power::{partition, spr};
+use k42_lib::{EffAddr, GuestAddr, lpcr, msr, vector};
 
 /// Bare metal. There is one.
 pub(crate) struct PowerNv;
 
 /// The processors' hardware numbers (PIR).
-static PIRS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
+pub(crate) static PIRS: [AtomicU32; MAX_PROCESSORS] = [const { AtomicU32::new(0) }; MAX_PROCESSORS];
 
 /// msgsnd type 5: the directed hypervisor doorbell, to the thread in the low bits.
 const HYPERVISOR_DOORBELL: u64 = 5 << 27;
-
-/// Sets this processor's registers that stay as they are.
-pub(crate) fn init_processor(processor: ProcessorId) {
-    let pir = spr::read::<{ spr::PIR }>();
-    if let Some(slot) = PIRS.get(processor.0 as usize) {
-        slot.store(pir as u32, Ordering::Release);
-    }
-    spr::write::<{ spr::PTCR }>(partition::control());
-    spr::write::<{ spr::HFSCR }>(spr::GUEST_FACILITIES);
-    spr::write::<{ spr::AMOR }>(u64::MAX);
-    spr::write::<{ spr::AMR }>(0);
-    spr::write::<{ spr::DPDES }>(0);
-    spr::write::<{ spr::PSSCR }>(0); // `stop` loses no state and goes on at the next instruction
-    spr::write::<{ spr::LPIDR }>(0);
-    spr::write::<{ spr::LPCR }>(lpcr::HDICE | lpcr::STOP_ENDS | lpcr::HR | lpcr::UPRT);
-    spr::write_msr(spr::read_msr() | msr::ME);
-}
 
 fn doorbell(pir: u32) {
     let message = HYPERVISOR_DOORBELL | u64::from(pir);
@@ -41,45 +27,17 @@ fn doorbell(pir: u32) {
     };
 }
 
+impl Deref for PowerNv {
+    type Target = RealStorage;
+
+    fn deref(&self) -> &RealStorage {
+        &RealStorage
+    }
+}
+
 impl Machine for PowerNv {
     fn timebase(&self) -> u64 {
         spr::read::<{ spr::TIMEBASE }>()
-    }
-
-    fn read(&self, from: RealAddr, into: &mut [u8]) {
-        storage::read(from, into);
-    }
-
-    fn write(&self, to: RealAddr, from: &[u8]) {
-        storage::write(to, from);
-    }
-
-    fn copy(&self, from: RealAddr, to: RealAddr, length: u64) {
-        storage::copy(from, to, length);
-    }
-
-    fn zero(&self, at: RealAddr, length: u64) {
-        storage::zero(at, length);
-    }
-
-    fn load_entry(&self, at: RealAddr) -> u64 {
-        storage::load_entry(at)
-    }
-
-    fn store_entry(&self, at: RealAddr, entry: u64) {
-        storage::store_entry(at, entry);
-    }
-
-    fn load_shared(&self, at: RealAddr) -> u64 {
-        storage::load_shared(at)
-    }
-
-    fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
-        storage::shared_word(at).fetch_or(bits, Ordering::AcqRel)
-    }
-
-    fn fetch_and(&self, at: RealAddr, bits: u64) -> u64 {
-        storage::shared_word(at).fetch_and(bits, Ordering::AcqRel)
     }
 
     fn set_partition(&self, partition: Partition, entry: [u64; 2]) {
@@ -91,11 +49,11 @@ impl Machine for PowerNv {
     }
 
     fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId> {
-        context::holder(vcpu)
+        SLOTS.holder(vcpu)
     }
 
     fn install(&self, vcpu: VcpuId, start: &Start) {
-        context::install(vcpu, start);
+        SLOTS.install(vcpu, start);
     }
 
     fn set_interrupt_endian(&self, little: bool) {
@@ -119,7 +77,7 @@ impl Machine for PowerNv {
     }
 
     fn registers(&self, vcpu: VcpuId) -> Option<Frame> {
-        context::registers(vcpu)
+        SLOTS.look(vcpu, |context| context.frame)
     }
 
     fn guest_deadline(&self) -> u64 {
@@ -127,21 +85,17 @@ impl Machine for PowerNv {
     }
 
     fn fault(&self, vector: u16) -> Fault {
-        if vector == vector::HYPERVISOR_INSTRUCTION_STORAGE {
-            return Fault {
-                effective: EffAddr::new(spr::read::<{ spr::HSRR0 }>()),
-                guest: GuestAddr::new(spr::read::<{ spr::ASDR }>()),
-                status: spr::read::<{ spr::HSRR1 }>() & msr::SRR1_INFORMATION,
-            };
-        }
-        let effective = EffAddr::new(spr::read::<{ spr::HDAR }>());
+        let (effective, status) = match vector {
+            vector::HYPERVISOR_INSTRUCTION_STORAGE => (
+                spr::read::<{ spr::HSRR0 }>(),
+                spr::read::<{ spr::HSRR1 }>() & msr::SRR1_INFORMATION,
+            ),
+            _ => (spr::read::<{ spr::HDAR }>(), spr::read::<{ spr::HDSISR }>()),
+        };
+        let effective = EffAddr::new(effective);
         // The low bits of ASDR are the effective address's own on hardware; QEMU gives both.
         let page = GuestAddr::new(spr::read::<{ spr::ASDR }>()).align_down(1 << 12);
-        Fault {
-            effective,
-            guest: page.offset(effective.offset_in(1 << 12)),
-            status: spr::read::<{ spr::HDSISR }>(),
-        }
+        Fault { effective, guest: page.offset(effective.offset_in(1 << 12)), status }
     }
 
     fn request_window(&self) {

@@ -10,44 +10,24 @@ mod token {
     pub(super) const CEC_POWER_DOWN: u64 = 5;
     pub(super) const POLL_EVENTS: u64 = 10;
     pub(super) const CONSOLE_WRITE_BUFFER_SPACE: u64 = 25;
-    pub(super) const START_CPU: u64 = 41;
-    pub(super) const REINIT_CPUS: u64 = 70;
     pub(super) const CONSOLE_FLUSH: u64 = 117;
 }
 
-/// OPAL_REINIT_CPUS: hypervisor interrupts little-endian, radix translation.
-const LITTLE_ENDIAN_AND_RADIX: u64 = 2 | 8;
-
-static BASE: AtomicU64 = AtomicU64::new(0);
-static ENTRY: AtomicU64 = AtomicU64::new(0);
+/// Where the firmware is; [`crate::boot`] is told.
+pub(crate) static BASE: AtomicU64 = AtomicU64::new(0);
+pub(crate) static ENTRY: AtomicU64 = AtomicU64::new(0);
 
 unsafe extern "C" {
     fn opal_call(call: *const [u64; 8], entry: u64, base: u64) -> i64;
 }
 
-fn call(token: u64, a: u64, b: u64, c: u64) -> i64 {
+/// A call; its result.
+pub(crate) fn call(token: u64, a: u64, b: u64, c: u64) -> i64 {
     let arguments = [token, a, b, c, 0, 0, 0, 0];
     let (entry, base) = (ENTRY.load(Ordering::Relaxed), BASE.load(Ordering::Relaxed));
     // SAFETY: entry and base are what the firmware gave the image in r8 and r9; the calls of this
-    // module pass addresses of live objects only.
+    // crate pass addresses of live objects only.
     unsafe { opal_call(&raw const arguments, entry, base) }
-}
-
-/// Takes note of where the firmware is. The first thing to be called.
-pub(crate) fn init(base: u64, entry: u64) {
-    BASE.store(base, Ordering::Relaxed);
-    ENTRY.store(entry, Ordering::Relaxed);
-}
-
-/// Makes interrupts to the hypervisor arrive little-endian, on all processors. Before any other
-/// processor is started.
-pub(crate) fn reinit_cpus() {
-    call(token::REINIT_CPUS, LITTLE_ENDIAN_AND_RADIX, 0, 0);
-}
-
-/// Starts a processor at `entry`; false when the firmware refuses.
-pub(crate) fn start_cpu(server: u32, entry: u64) -> bool {
-    call(token::START_CPU, server.into(), entry, 0) == 0
 }
 
 /// Writes to the firmware's console, all of it, and in one piece when its buffer can hold it:

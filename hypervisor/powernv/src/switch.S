@@ -59,9 +59,6 @@ vectors_start:
 fatal:
     ld      %r1, {STACK}(%r13)
     ld      %r2, {TOC}(%r13)
-    mfspr   %r5, 26             // SRR0
-    mfspr   %r6, 27
-    mfspr   %r7, 314            // HSRR0
     mr      %r3, %r13
     ld      %r12, {FATAL}(%r13)
     mtctr   %r12
