@@ -172,8 +172,7 @@ impl Console {
                     Some(Item::Data(channel, byte)) => (channel, byte),
                     // A person at a bare terminal speaks to the first domain.
                     Some(Item::Raw(byte)) => (Channel::FIRST_DOMAIN, byte),
-                    // Only the machine reports what was taken.
-                    Some(Item::Taken(..)) | None => continue,
+                    None => continue,
                 };
                 let Some(state) = self.channels.get_mut(usize::from(target.0.number())) else {
                     continue;
