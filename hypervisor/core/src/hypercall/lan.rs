@@ -17,7 +17,7 @@ const AT_ONCE: usize = 8;
 
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
-    pub(super) fn lan_call(&self, caller: &mut Caller<'_>, call: PaprCall) -> i64 {
+    pub(super) fn lan_call(&self, caller: &mut Caller<'_>, call: PaprCall) -> Result<(), i64> {
         // Each of these calls has the device's unit address in r4.
         let outcome = match call {
             _ if caller.frame.gpr[4] != LAN_UNIT => Err(code::PARAMETER),
@@ -32,7 +32,7 @@ impl<M: Machine> Hypervisor<M> {
         if outcome == Err(code::PARAMETER) {
             self.refused(caller, call.name(), "an argument is not what the call takes");
         }
-        outcome.err().unwrap_or(code::SUCCESS)
+        outcome
     }
 
     /// Changes the domain's own port.
