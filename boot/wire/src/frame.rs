@@ -19,8 +19,6 @@ pub const HEADER: usize = 3;
 pub const INPUT_WINDOW: usize = 1024;
 /// The machine reports taken bytes at least this often.
 pub const INPUT_STEP: u16 = 256;
-/// The channel number of [`taken`] frames.
-const TAKEN: u8 = 63;
 
 /// A console channel: 0 is the hypervisor, `n` is domain `n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +31,8 @@ impl Channel {
     pub const FIRST_DOMAIN: Channel = Channel(1);
     /// The highest channel number.
     pub const MAX: u8 = 62;
+    /// That of [`taken`] frames: no console's.
+    pub(crate) const TAKEN: Channel = Channel(Self::MAX + 1);
 
     /// Channel `number`, or `None` above [`Channel::MAX`].
     pub const fn new(number: u8) -> Option<Channel> {
@@ -56,7 +56,7 @@ pub fn header(channel: Channel, length: usize) -> Option<[u8; HEADER]> {
 /// The frame by which the machine says that it has taken `count` bytes of a channel's input.
 pub fn taken(channel: Channel, count: u16) -> [u8; HEADER + 3] {
     let [low, high] = count.to_le_bytes();
-    [START, CHANNEL_BASE + TAKEN, 3, channel.0, low, high]
+    [START, CHANNEL_BASE + Channel::TAKEN.0, 3, channel.0, low, high]
 }
 
 /// What a [`Decoder`] finds.
@@ -66,8 +66,6 @@ pub enum Item {
     Raw(u8),
     /// A payload byte of a channel.
     Data(Channel, u8),
-    /// So many bytes of a channel's input have been taken.
-    Taken(Channel, u16),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,8 +75,6 @@ enum State {
     Started,
     Header(Channel),
     Payload(Channel, u8),
-    /// In a [`taken`] frame: what has come of its three bytes.
-    Taken(u8, [u8; 3]),
 }
 
 /// Takes frames apart, a byte at a time. A broken header is passed over.
@@ -98,22 +94,12 @@ impl Decoder {
         match self.state {
             State::Outside if byte == START => self.state = State::Started,
             State::Outside => return Some(Item::Raw(byte)),
-            State::Started if byte == CHANNEL_BASE + TAKEN => self.state = State::Taken(0, [0; 3]),
             State::Started => {
-                self.state = match byte.checked_sub(CHANNEL_BASE).and_then(Channel::new) {
-                    Some(channel) => State::Header(channel),
-                    None if byte == START => State::Started,
-                    None => State::Outside,
+                self.state = match byte.checked_sub(CHANNEL_BASE).map(Channel) {
+                    Some(channel) if channel <= Channel::TAKEN => State::Header(channel),
+                    _ if byte == START => State::Started,
+                    _ => State::Outside,
                 }
-            }
-            State::Taken(0, _) if byte == 3 => self.state = State::Taken(1, [0; 3]),
-            State::Taken(0, _) => self.state = State::Outside,
-            State::Taken(1, _) => self.state = State::Taken(2, [byte, 0, 0]),
-            State::Taken(2, [channel, ..]) => self.state = State::Taken(3, [channel, byte, 0]),
-            State::Taken(_, [channel, low, _]) => {
-                self.state = State::Outside;
-                let count = u16::from_le_bytes([low, byte]);
-                return Channel::new(channel).map(|channel| Item::Taken(channel, count));
             }
             State::Header(_) if byte == 0 => self.state = State::Outside,
             State::Header(channel) => self.state = State::Payload(channel, byte),
@@ -164,15 +150,6 @@ mod tests {
             for _ in 0..=MAX_PAYLOAD + HEADER { decoder.push(b' '); }
             prop_assert_eq!(decoder.push(b'x'), Some(Item::Raw(b'x')));
         }
-    }
-
-    #[test]
-    fn taken_frames_are_told_from_data() {
-        let channel = Channel::new(5).unwrap();
-        let mut decoder = Decoder::new();
-        let got: Vec<Item> = taken(channel, 300).iter().filter_map(|b| decoder.push(*b)).collect();
-        assert_eq!(got, [Item::Taken(channel, 300)]);
-        assert_eq!(decoder.push(b'x'), Some(Item::Raw(b'x')));
     }
 
     #[test]

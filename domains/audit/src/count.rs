@@ -12,8 +12,12 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Files of the hypervisor's crates that are compiled for the host only.
-const HOST_ONLY: [&str; 3] =
-    ["boot/archive/src/write.rs", "hypervisor/image/build.rs", "hypervisor/image-nested/build.rs"];
+const HOST_ONLY: [&str; 4] = [
+    "boot/archive/src/write.rs",
+    "boot/wire/src/host.rs",
+    "hypervisor/image/build.rs",
+    "hypervisor/image-nested/build.rs",
+];
 
 /// What a piece of source comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

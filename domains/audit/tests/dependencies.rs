@@ -59,10 +59,13 @@ fn the_hypervisor_has_few_external_crates() {
 }
 
 #[test]
-fn what_only_tests_need_is_in_no_image() {
+fn what_only_tests_and_the_host_need_is_in_no_image() {
+    let elsewhere = ["walker", "boot-archive feature \"write\"", "k42-wire feature \"host\""];
     for image in ["hypervisor", "hypervisor-nested"] {
         let features = features(image).unwrap();
         assert!(features.iter().any(|line| line.starts_with("hv-core v")), "{features:?}");
-        assert!(!features.iter().any(|line| line.contains("walker")), "{features:?}");
+        for feature in elsewhere {
+            assert!(!features.iter().any(|line| line.contains(feature)), "{features:?}");
+        }
     }
 }

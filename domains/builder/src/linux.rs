@@ -9,6 +9,7 @@ mod tree;
 
 use boot_archive::write::Domain;
 use boot_archive::{Machine, Personality};
+use hv_abi::rtas;
 
 use crate::layout::{Layout, PAGE};
 use crate::{BuildError, File, Image, Plan};
@@ -39,6 +40,16 @@ const RTAS: [u32; 5] = [
     0x6063_f000, // ori  r3, r3, 0xf000
     0x4400_0022, // sc   1
     0x4e80_0020, // blr
+];
+
+/// What the tree announces of RTAS: properties of /rtas, and the tokens that call what they name.
+pub const RTAS_FUNCTIONS: [(&str, u32); 6] = [
+    ("start-cpu", rtas::START_CPU),
+    ("query-cpu-stopped-state", rtas::QUERY_CPU_STOPPED_STATE),
+    ("power-off", rtas::POWER_OFF),
+    ("system-reboot", rtas::SYSTEM_REBOOT),
+    ("ibm,os-term", rtas::OS_TERM),
+    ("stop-self", rtas::STOP_SELF),
 ];
 
 /// The memory that the kernel keeps for RTAS. A page of the smallest size is the least it maps.

@@ -5,7 +5,7 @@ mod elf;
 use boot_archive::write::Domain;
 use boot_archive::{Machine, Personality};
 use domain_builder::k42::{Application, K42};
-use domain_builder::linux::Linux;
+use domain_builder::linux::{Linux, RTAS_FUNCTIONS};
 use domain_builder::{BuildError, Guest, Plan, Rights, build};
 use elf::Part;
 use fdt::Fdt;
@@ -145,8 +145,8 @@ fn linux_finds_all_it_needs() {
         let reserved: Vec<_> =
             tree.memory_reservations().map(|r| (r.address() as u64, r.size() as u64)).collect();
         assert_eq!(reserved, [(rtas.into(), 4096)]);
-        for call in hv_abi::rtas::FUNCTIONS {
-            assert_eq!(cell(&tree, "/rtas", call.name), call.token);
+        for (name, token) in RTAS_FUNCTIONS {
+            assert_eq!(cell(&tree, "/rtas", name), token);
         }
         assert_eq!(cell(&tree, "/vdevice/vty@30000000", "reg"), 0x3000_0000);
         let vty = tree.find_node("/vdevice/vty@30000000").unwrap();

@@ -85,7 +85,7 @@ impl Input {
 mod tests {
     use super::*;
     use crate::line::{Heard, split};
-    use k42_wire::Decoder;
+    use k42_wire::host::Listener;
     use proptest::prelude::*;
 
     #[test]
@@ -100,13 +100,13 @@ mod tests {
         fn nothing_is_lost(bytes in prop::collection::vec(any::<u8>(), 0..6000),
                            steps in prop::collection::vec(1usize..400, 1..20)) {
             let channel = Channel::new(9).unwrap();
-            let (mut input, mut decoder) = (Input::default(), Decoder::new());
+            let (mut input, mut listener) = (Input::default(), Listener::default());
             let (mut got, mut under_way) = (Vec::new(), 0);
             input.push(channel, &bytes);
             prop_assert_eq!(input.ready(), []);
             input.open(channel);
             for step in steps.iter().cycle() {
-                for piece in split(&mut decoder, &input.ready()) {
+                for piece in split(&mut listener, &input.ready()) {
                     let Heard::Output(_, piece) = piece else { panic!("{piece:?}") };
                     under_way += piece.len();
                     got.extend(piece);

@@ -2,8 +2,9 @@
 
 use std::io::{ErrorKind, Read};
 
+use k42_wire::Channel;
 use k42_wire::frame::{self, MAX_PAYLOAD};
-use k42_wire::{Channel, Decoder, Item};
+use k42_wire::host::{Listener, Said};
 
 /// A piece of what the machine says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,17 +20,17 @@ pub enum Heard {
 }
 
 /// Takes bytes apart; neighbours of one channel stay together.
-pub fn split(decoder: &mut Decoder, bytes: &[u8]) -> Vec<Heard> {
+pub fn split(listener: &mut Listener, bytes: &[u8]) -> Vec<Heard> {
     let mut pieces: Vec<Heard> = Vec::new();
-    for item in bytes.iter().filter_map(|byte| decoder.push(*byte)) {
+    for item in bytes.iter().filter_map(|byte| listener.push(*byte)) {
         match (item, pieces.last_mut()) {
-            (Item::Raw(byte), Some(Heard::Raw(text))) => text.push(byte),
-            (Item::Raw(byte), _) => pieces.push(Heard::Raw(vec![byte])),
-            (Item::Data(channel, byte), Some(Heard::Output(last, text))) if *last == channel => {
+            (Said::Raw(byte), Some(Heard::Raw(text))) => text.push(byte),
+            (Said::Raw(byte), _) => pieces.push(Heard::Raw(vec![byte])),
+            (Said::Data(channel, byte), Some(Heard::Output(last, text))) if *last == channel => {
                 text.push(byte);
             }
-            (Item::Data(channel, byte), _) => pieces.push(Heard::Output(channel, vec![byte])),
-            (Item::Taken(channel, count), _) => {
+            (Said::Data(channel, byte), _) => pieces.push(Heard::Output(channel, vec![byte])),
+            (Said::Taken(channel, count), _) => {
                 pieces.push(Heard::Taken(channel, count.into()));
             }
         }
@@ -39,14 +40,14 @@ pub fn split(decoder: &mut Decoder, bytes: &[u8]) -> Vec<Heard> {
 
 /// Hears all that comes, until the line closes or `tell` wants no more.
 pub fn listen(mut line: impl Read, mut tell: impl FnMut(Heard) -> bool) {
-    let mut decoder = Decoder::new();
+    let mut listener = Listener::default();
     let mut buffer = [0; 4096];
     loop {
         match line.read(&mut buffer) {
             Ok(0) => break,
             Ok(size) => {
                 let bytes = buffer.get(..size).unwrap_or_default();
-                if !split(&mut decoder, bytes).into_iter().all(&mut tell) {
+                if !split(&mut listener, bytes).into_iter().all(&mut tell) {
                     return;
                 }
             }
@@ -86,10 +87,10 @@ mod tests {
                 line.extend(frame::taken(Channel::new(*number).unwrap(), 7));
                 want[usize::from(*number)].extend(bytes);
             }
-            let mut decoder = Decoder::new();
+            let mut listener = Listener::default();
             let mut got = vec![Vec::new(); 4];
             let mut taken = 0;
-            for piece in line.chunks(cut).flat_map(|chunk| split(&mut decoder, chunk)) {
+            for piece in line.chunks(cut).flat_map(|chunk| split(&mut listener, chunk)) {
                 match piece {
                     Heard::Output(channel, bytes) => got[usize::from(channel.number())].extend(bytes),
                     Heard::Taken(_, 7) => taken += 1,

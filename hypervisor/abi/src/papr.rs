@@ -38,15 +38,7 @@ pub const LAN_UNIT: u64 = 0x3000_0002;
 
 /// H_MULTICAST_CTRL (LoPAR 16.4).
 pub mod multicast {
-    /// Change whether multicast frames are received, to [`RECEIVE`].
-    pub const CHANGE_RECEIVE: u64 = 0x8_0000;
-    /// Receive them.
-    pub const RECEIVE: u64 = 0x2_0000;
-    /// Change whether they are filtered, to [`FILTER`].
-    pub const CHANGE_FILTER: u64 = 0x4_0000;
-    /// Receive only those to the addresses in a table.
-    pub const FILTER: u64 = 0x1_0000;
-    /// What to do with the table: the low bits.
+    /// What to do with the table of addresses that the port wants: the low bits.
     pub const OPERATION: u64 = 3;
     /// Add an address.
     pub const ADD: u64 = 1;
@@ -86,7 +78,7 @@ crate::hypercall_table! {
     0x11c h_add_logical_lan_buffer = AddLogicalLanBuffer(unit: u64, buffer: u64) needs LAN;
     /// Send a frame of up to six parts; H_BUSY: again, with the token that r4 gives.
     0x120 h_send_logical_lan = SendLogicalLan(unit: u64, part0: u64, part1: u64, part2: u64, part3: u64, part4: u64, part5: u64, token: u64) needs LAN;
-    /// Say which multicast frames the port receives.
+    /// Say which multicast frames the port receives: it is given all.
     0x130 h_multicast_ctrl = MulticastCtrl(unit: u64, flags: u64, mac: u64) needs LAN;
     /// Give the port another address.
     0x14c h_change_logical_lan_mac = ChangeLogicalLanMac(unit: u64, mac: u64) needs LAN;

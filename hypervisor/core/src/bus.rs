@@ -8,6 +8,15 @@ use crate::memory::{GuestMemory, NotMapped};
 use k42_lib::radix::Access;
 use k42_lib::{BusAddr, GuestAddr, RealAddr};
 
+/// Memory that a domain names to a device in one register.
+#[derive(Clone, Copy)]
+pub struct Descriptor {
+    /// Where it is.
+    pub at: BusAddr,
+    /// How many bytes.
+    pub length: usize,
+}
+
 /// The bus of a domain whose slot is locked. An access fails where the domain has no memory.
 pub struct Bus<'a, M> {
     /// The machine.
@@ -34,14 +43,16 @@ impl<M: Machine> Bus<'_, M> {
 
     /// Whether all of this is the domain's memory, for this access.
     pub fn has(&self, at: BusAddr, length: usize, access: Access) -> bool {
-        let mut done: usize = 0;
-        while done < length {
-            let left = length.saturating_sub(done);
-            let piece = self.piece(at.offset(done as u64), left, access);
-            let Ok((_, count)) = piece else { return false };
-            done = done.saturating_add(count);
-        }
-        true
+        self.memory.pieces(self.machine, Self::guest(at), length, access, |_, _| ()).is_ok()
+    }
+
+    /// What a register names: a valid bit, seven bits of options that are not offered, length and
+    /// address. `None` unless it is aligned to so many bytes, and the domain's, for this access.
+    pub fn named(&self, register: u64, alignment: u64, access: Access) -> Option<Descriptor> {
+        let length = usize::try_from(register >> 32 & 0xff_ffff).ok()?;
+        let at = BusAddr::new(register & 0xffff_ffff);
+        let sound = register >> 56 == 0x80 && at.is_aligned(alignment);
+        (sound && self.has(at, length, access)).then_some(Descriptor { at, length })
     }
 
     /// Loads an aligned doubleword, big-endian as all that PAPR's devices share with a guest.

@@ -54,6 +54,7 @@ pub struct Console {
 
 impl Console {
     /// Consoles without names, all empty.
+    #[allow(clippy::new_without_default)] // no default is a constant
     pub const fn new() -> Console {
         const EMPTY: ChannelState = ChannelState {
             name: ArrayString::new_const(),
@@ -106,11 +107,8 @@ impl Console {
         let kept = u32::try_from(self.history.len()).unwrap_or(0);
         let left = self.said.wrapping_sub(from).min(kept);
         let skipped = usize::try_from(kept.saturating_sub(left)).unwrap_or(0);
-        let mut count: usize = 0;
-        for (to, byte) in into.iter_mut().zip(self.history.oldest_ordered().skip(skipped)) {
-            *to = *byte;
-            count = count.saturating_add(1);
-        }
+        let words = self.history.oldest_ordered().skip(skipped);
+        let count = into.iter_mut().zip(words).map(|(to, byte)| *to = *byte).count();
         let copied = u32::try_from(count).unwrap_or(0);
         (self.said.wrapping_sub(left).wrapping_add(copied), count)
     }
@@ -126,10 +124,8 @@ impl Console {
         let Some(header) = frame::header(channel, state.output.len()) else { return };
         match self.style {
             Style::Framed => {
-                let mut whole: ArrayVec<u8, { frame::HEADER + LINE }> = ArrayVec::new();
-                whole.extend(header);
-                whole.extend(state.output.iter().copied());
-                machine.console_write(&whole);
+                let whole = header.into_iter().chain(state.output.iter().copied());
+                machine.console_write(&whole.collect::<ArrayVec<u8, { frame::HEADER + LINE }>>());
             }
             Style::Plain => {
                 if self.speaking.is_some_and(|last| last != channel) {
@@ -168,20 +164,16 @@ impl Console {
             };
             let mut last = None;
             for byte in got {
-                let target = match self.decoder.push(*byte) {
+                let (channel, byte) = match self.decoder.push(*byte) {
                     Some(Item::Data(channel, byte)) => (channel, byte),
                     // A person at a bare terminal speaks to the first domain.
                     Some(Item::Raw(byte)) => (Channel::FIRST_DOMAIN, byte),
-                    // Only the machine reports what was taken.
-                    Some(Item::Taken(..)) | None => continue,
+                    None => continue,
                 };
-                let Some(state) = self.channels.get_mut(usize::from(target.0.number())) else {
-                    continue;
-                };
-                self.overrun |= state.input.push_back(target.1).is_err();
-                if last != Some(target.0) {
-                    arrived(target.0);
-                    last = Some(target.0);
+                let state = self.channels.get_mut(usize::from(channel.number()));
+                self.overrun |= state.is_some_and(|state| state.input.push_back(byte).is_err());
+                if last.replace(channel) != Some(channel) {
+                    arrived(channel);
                 }
             }
         }
@@ -190,12 +182,8 @@ impl Console {
     /// Gives a domain its input, as much as there is and fits; returns how many bytes.
     pub fn read(&mut self, machine: &impl Machine, channel: Channel, into: &mut [u8]) -> usize {
         let Some(state) = self.channels.get_mut(usize::from(channel.number())) else { return 0 };
-        let mut count: usize = 0;
-        for slot in into {
-            let Some(byte) = state.input.pop_front() else { break };
-            *slot = byte;
-            count = count.saturating_add(1);
-        }
+        let input = core::iter::from_fn(|| state.input.pop_front());
+        let count = into.iter_mut().zip(input).map(|(to, byte)| *to = byte).count();
         state.taken = state.taken.saturating_add(u16::try_from(count).unwrap_or(u16::MAX));
         let tell = state.taken > 0 && (state.input.is_empty() || state.taken >= frame::INPUT_STEP);
         if tell && self.style == Style::Framed {
@@ -207,14 +195,7 @@ impl Console {
 
     /// Whether a domain has input waiting.
     pub fn has_input(&self, channel: Channel) -> bool {
-        self.channels
-            .get(usize::from(channel.number()))
-            .is_some_and(|state| !state.input.is_empty())
-    }
-}
-
-impl Default for Console {
-    fn default() -> Console {
-        Console::new()
+        let state = self.channels.get(usize::from(channel.number()));
+        state.is_some_and(|state| !state.input.is_empty())
     }
 }

@@ -7,7 +7,6 @@
 pub mod port;
 
 use crate::domain::{DomainId, MAX_DOMAINS};
-use hv_abi::papr::multicast;
 
 /// An Ethernet address: the low 48 bits, as PAPR passes it in a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +14,6 @@ pub struct Mac(u64);
 
 impl Mac {
     const NONE: Mac = Mac(0);
-    const BROADCAST: Mac = Mac(0xffff_ffff_ffff);
 
     /// The address that is given to a domain's port: 52:4b:34:32:00 and its number.
     pub const fn of(id: DomainId) -> Mac {
@@ -49,19 +47,14 @@ pub struct Switch {
     pub(crate) open: u64,
     /// Ports that have sent: where their addresses are is known.
     learned: u64,
-    /// Ports that want multicast frames.
-    multicast: u64,
-    /// Ports that want them filtered, by a table of addresses. It has no room for any.
-    filtered: u64,
     /// Addresses that ports have taken instead of those given to them.
     taken: [Mac; MAX_DOMAINS + 1],
 }
 
 impl Switch {
     /// A switch with no port open.
-    pub const fn new() -> Switch {
-        let taken = [Mac::NONE; MAX_DOMAINS + 1];
-        Switch { open: 0, learned: 0, multicast: 0, filtered: 0, taken }
+    pub(crate) const fn new() -> Switch {
+        Switch { open: 0, learned: 0, taken: [Mac::NONE; MAX_DOMAINS + 1] }
     }
 
     fn mac(&self, id: DomainId) -> Mac {
@@ -87,49 +80,23 @@ impl Switch {
 
     /// Closes a port: nothing of it is left.
     pub fn close(&mut self, id: DomainId) {
-        for set in [&mut self.open, &mut self.learned, &mut self.multicast, &mut self.filtered] {
-            *set &= !bit(id);
-        }
+        self.open &= !bit(id);
+        self.learned &= !bit(id);
         if let Some(taken) = self.taken.get_mut(usize::from(id.number())) {
             *taken = Mac::NONE;
         }
     }
 
-    /// Changes whether a port receives multicast frames (H_MULTICAST_CTRL).
-    pub fn set_multicast(&mut self, id: DomainId, flags: u64) {
-        for (change, on, set) in [
-            (multicast::CHANGE_RECEIVE, multicast::RECEIVE, &mut self.multicast),
-            (multicast::CHANGE_FILTER, multicast::FILTER, &mut self.filtered),
-        ] {
-            if flags & change != 0 {
-                *set = *set & !bit(id) | if flags & on != 0 { bit(id) } else { 0 };
-            }
-        }
-    }
-
-    /// The ports that a frame goes to: its destination's where that is known, else all that want
-    /// it, never the sender's. Learns where the source is; `None` when that is not the sender's
+    /// The ports that a frame goes to: its destination's where that is known, else all, as for
+    /// broadcasts and groups, never the sender's. Learns where the source is; `None` when that is not the sender's
     /// own address.
     pub fn route(&mut self, from: DomainId, destination: Mac, source: Mac) -> Option<u64> {
         if source != self.mac(from) {
             return None;
         }
         self.learned |= bit(from);
-        let ports = if destination == Mac::BROADCAST {
-            self.open
-        } else if destination.is_group() {
-            self.multicast & !self.filtered
-        } else {
-            let known = members(self.learned).find(|id| self.mac(*id) == destination);
-            known.map_or(self.open, bit)
-        };
-        Some(ports & self.open & !bit(from))
-    }
-}
-
-impl Default for Switch {
-    fn default() -> Switch {
-        Switch::new()
+        let known = members(self.learned).find(|id| self.mac(*id) == destination);
+        Some(known.map_or(self.open, bit) & self.open & !bit(from))
     }
 }
 

@@ -324,7 +324,10 @@ impl GuestMemory {
 
     /// Calls `each` with the real storage of every piece of the `length` bytes at `start`, and
     /// which of them it holds.
-    fn pieces<M: Machine>(
+    ///
+    /// # Errors
+    /// As [`GuestMemory::piece`], at the first piece that there is not.
+    pub fn pieces<M: Machine>(
         &self,
         machine: &M,
         start: GuestAddr,

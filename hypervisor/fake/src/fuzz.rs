@@ -7,7 +7,8 @@ use hv_abi::{Number, PaprCall, Rights, Row, XenCall};
 use hv_core::Frame;
 use k42_lib::radix::Access;
 use k42_lib::{GuestAddr, vector};
-use k42_wire::{Decoder, Event};
+use k42_wire::Event;
+use k42_wire::host::{Listener, Said};
 
 /// A target and its name, which is also that of its folder in `tests/fuzz/corpus`.
 pub type Target = (&'static str, fn(&[u8]));
@@ -63,15 +64,15 @@ pub fn archive(data: &[u8]) {
     }
 }
 
-/// The decoder of the serial line: it makes no bytes up, and finds the line again after noise.
+/// The host's decoder of the serial line: it makes no bytes up, and finds the line again after noise.
 pub fn frames(data: &[u8]) {
-    let mut decoder = Decoder::new();
-    let found = data.iter().filter_map(|byte| decoder.push(*byte)).count();
+    let mut listener = Listener::default();
+    let found = data.iter().filter_map(|byte| listener.push(*byte)).count();
     assert!(found <= data.len());
     for _ in 0..=k42_wire::frame::MAX_PAYLOAD + k42_wire::frame::HEADER {
-        decoder.push(b' ');
+        listener.push(b' ');
     }
-    assert_eq!(decoder.push(b'x'), Some(k42_wire::Item::Raw(b'x')));
+    assert_eq!(listener.push(b'x'), Some(Said::Raw(b'x')));
 }
 
 /// Lines of channel 0: what is read is written the same.

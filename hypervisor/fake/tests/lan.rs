@@ -18,6 +18,8 @@ const POST: u64 = 0x11c;
 const SEND: u64 = 0x120;
 const MULTICAST: u64 = 0x130;
 const CHANGE_MAC: u64 = 0x14c;
+/// H_MULTICAST_CTRL's flags to receive multicast frames.
+const RECEIVE: u64 = 0xa_0000;
 const CALLS: [u64; 7] = [SIGNAL, REGISTER, FREE, POST, SEND, MULTICAST, CHANGE_MAC];
 
 /// Where a guest has what, in its 4 MiB.
@@ -194,7 +196,7 @@ fn a_port_is_opened_once_with_memory_of_the_domain() {
     }
     assert_eq!(lan.call(1, POST, &[descriptor(BUFFERS, 64)]), code::RESOURCE);
     assert_eq!(lan.call(1, FREE, &[]), code::RESOURCE);
-    assert_eq!(lan.call(1, MULTICAST, &[multicast::CHANGE_RECEIVE]), code::RESOURCE);
+    assert_eq!(lan.call(1, MULTICAST, &[RECEIVE]), code::RESOURCE);
     assert_eq!(lan.send(1, &frame(BROADCAST, mac(1), b"")), code::DROPPED);
     assert_eq!(lan.call(1, SIGNAL, &[0]), code::SUCCESS, "as Linux does before it opens");
     assert_eq!(lan.open(1), code::SUCCESS);
@@ -293,23 +295,17 @@ fn the_switch_learns_where_addresses_are() {
 }
 
 #[test]
-fn groups_reach_those_that_listen() {
+fn groups_reach_all_as_broadcasts_do() {
     let mut lan = Lan::new(3);
     (1..=3).for_each(|n| lan.supply(n, 8));
-    let (group, all) = (frame(GROUP, mac(1), b""), frame(BROADCAST, mac(1), b""));
-    assert_eq!(lan.send(1, &group), code::SUCCESS);
-    assert_eq!(lan.counts(), [0, 0, 0], "nobody asked for it");
-    let receive = multicast::CHANGE_RECEIVE | multicast::RECEIVE;
-    assert_eq!(lan.call(3, MULTICAST, &[receive]), code::SUCCESS);
-    assert_eq!(lan.send(1, &group), code::SUCCESS);
-    assert_eq!(lan.counts(), [0, 0, 1]);
-    let filter = multicast::CHANGE_FILTER | multicast::FILTER;
+    for group in [GROUP, BROADCAST] {
+        assert_eq!(lan.send(1, &frame(group, mac(1), b"")), code::SUCCESS);
+        assert_eq!(lan.counts(), [0, 1, 1], "{group:#x}");
+    }
+    assert_eq!(lan.call(3, MULTICAST, &[RECEIVE]), code::SUCCESS);
     assert_eq!(lan.call(3, MULTICAST, &[multicast::ADD, GROUP]), code::RESOURCE, "no table");
-    assert_eq!(lan.call(3, MULTICAST, &[filter]), code::SUCCESS);
-    assert_eq!(lan.send(1, &group), code::SUCCESS);
-    assert_eq!(lan.counts(), [0, 0, 0]);
-    assert_eq!(lan.send(1, &all), code::SUCCESS);
-    assert_eq!(lan.counts(), [0, 1, 1], "a broadcast needs no asking");
+    assert_eq!(lan.send(1, &frame(GROUP, mac(1), b"")), code::SUCCESS);
+    assert_eq!(lan.counts(), [0, 1, 1]);
 }
 
 #[test]
@@ -548,7 +544,6 @@ proptest! {
     #[test]
     fn the_switch_is_the_models(steps in prop::collection::vec(step(), 1..80)) {
         let mut lan = Lan::new(4);
-        prop_assert_eq!(lan.call(4, MULTICAST, &[multicast::CHANGE_RECEIVE | multicast::RECEIVE]), 0);
         let mut model: [Model; 4] = std::array::from_fn(|_| Model::new());
         let looks = (1..=4).map(|at| Step::Look { at });
         for step in steps.into_iter().chain(looks) {
@@ -566,7 +561,7 @@ proptest! {
                     model[usize::from(from) - 1].known = true;
                     let home = (1..=4u16).find(|n| mac(*n) == to && model[usize::from(*n) - 1].known);
                     for (n, port) in (1..=4).zip(&mut model).filter(|(n, _)| *n != from) {
-                        if !home.map_or(to != GROUP || n == 4, |home| home == n) {
+                        if !home.is_none_or(|home| home == n) {
                             continue;
                         }
                         match port.posted.pop() {

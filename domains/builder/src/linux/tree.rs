@@ -4,7 +4,7 @@
 use boot_archive::{Machine, Processor};
 use vm_fdt::{Error, FdtWriter};
 
-use super::{Linux, Places, RTAS_SIZE, features};
+use super::{Linux, Places, RTAS_FUNCTIONS, RTAS_SIZE, features};
 use crate::tree::{begin, memory, node};
 use crate::{Plan, TIMEBASE_FREQUENCY};
 
@@ -135,7 +135,7 @@ fn rtas(tree: &mut FdtWriter, places: Places) -> Result<(), Error> {
     tree.property_string_list("ibm,hypertas-functions", functions)?;
     // Linux calls ibm,os-term in a panic only where this says that it may.
     tree.property_null("ibm,extended-os-term")?;
-    hv_abi::rtas::FUNCTIONS.iter().try_for_each(|call| tree.property_u32(call.name, call.token))
+    RTAS_FUNCTIONS.iter().try_for_each(|(name, token)| tree.property_u32(name, *token))
 }
 
 fn interrupt_controller(tree: &mut FdtWriter, vcpus: u32) -> Result<(), Error> {

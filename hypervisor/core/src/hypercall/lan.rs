@@ -17,7 +17,7 @@ const AT_ONCE: usize = 8;
 
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
-    pub(super) fn lan_call(&self, caller: &mut Caller<'_>, call: PaprCall) -> i64 {
+    pub(super) fn lan_call(&self, caller: &mut Caller<'_>, call: PaprCall) -> Result<(), i64> {
         // Each of these calls has the device's unit address in r4.
         let outcome = match call {
             _ if caller.frame.gpr[4] != LAN_UNIT => Err(code::PARAMETER),
@@ -32,7 +32,7 @@ impl<M: Machine> Hypervisor<M> {
         if outcome == Err(code::PARAMETER) {
             self.refused(caller, call.name(), "an argument is not what the call takes");
         }
-        outcome.err().unwrap_or(code::SUCCESS)
+        outcome
     }
 
     /// Changes the domain's own port.
@@ -58,11 +58,9 @@ impl<M: Machine> Hypervisor<M> {
             (PaprCall::ChangeLogicalLanMac { mac, .. }, _) => {
                 self.lan.lock().take(id, Mac::new(mac)).ok_or(code::PARAMETER)?;
             }
+            // Frames to groups go to all. A table of those that a port wants would have no room.
             (PaprCall::MulticastCtrl { flags, .. }, Some(_))
-                if flags & multicast::OPERATION != multicast::ADD =>
-            {
-                self.lan.lock().set_multicast(id, flags);
-            }
+                if flags & multicast::OPERATION != multicast::ADD => {}
             (PaprCall::VioSignal { mode: 2.., .. }, _) => return Err(code::PARAMETER),
             (PaprCall::VioSignal { mode, .. }, Some(port)) => port.signal = mode != 0,
             (PaprCall::VioSignal { .. }, None) => {}
@@ -108,15 +106,14 @@ impl<M: Machine> Hypervisor<M> {
             let Some(port) = receiver.lan.as_mut() else { return };
             let bus = Bus { machine: &self.machine, memory: &receiver.memory };
             let sender = Bus { machine: &self.machine, memory: &sender.memory };
-            port.receive(&bus, frame, &sender) && port.signal
+            let received = port.receive(&bus, frame, &sender);
+            if received.is_none() {
+                port.count_dropped(&bus);
+            }
+            received.is_some() && port.signal
         };
         if tell {
-            self.lan_interrupt(to);
+            self.event_raise(to, xen_sys::xen::VIRQ_ARCH_0);
         }
-    }
-
-    /// Tells a domain that its port has received.
-    fn lan_interrupt(&self, id: DomainId) {
-        self.event_raise(id, xen_sys::xen::VIRQ_ARCH_0);
     }
 }

@@ -25,6 +25,7 @@ use crate::exit::At;
 use crate::machine::{Frame, Machine};
 use crate::{Current, Hypervisor, Processor, report};
 use core::fmt;
+use hv_abi::papr::code;
 use hv_abi::table::MAX_ARGUMENTS;
 use hv_abi::{Number, PaprCall, XenCall};
 use k42_wire::Event;
@@ -67,12 +68,12 @@ impl<M: Machine> Hypervisor<M> {
     fn papr_hypercall(&self, caller: &mut Caller<'_>, token: u64) -> i64 {
         match PaprCall::decode(token, &arguments(caller.frame)) {
             // Not reported: this is how Linux asks what there is.
-            None => hv_abi::papr::code::FUNCTION,
+            None => code::FUNCTION,
             Some(call) if !caller.current.rights.contains(call.right()) => {
                 self.refused(caller, call.name(), NO_RIGHT);
-                hv_abi::papr::code::PRIVILEGE
+                code::PRIVILEGE
             }
-            Some(call) => self.papr_call(caller, call),
+            Some(call) => self.papr_call(caller, call).err().unwrap_or(code::SUCCESS),
         }
     }
 

@@ -27,7 +27,7 @@ impl<M: Machine> Hypervisor<M> {
         number: u64,
         at: GuestAddr,
     ) -> i64 {
-        let Some(vcpu) = self.sibling(caller, number) else {
+        let Some((vcpu, _)) = self.sibling(caller, number) else {
             return i64::from(errno::ENOENT).saturating_neg();
         };
         let outcome = match u32::try_from(command) {

@@ -12,12 +12,12 @@ pub struct Presentation {
     /// The processor's priority: only more urgent interrupts come through (CPPR).
     priority: u8,
     /// The priority of the inter-processor interrupt somebody asks for (MFRR).
-    request: u8,
+    pub request: u8,
 }
 
 impl Presentation {
     /// A controller that lets nothing through, as after a reset.
-    pub const fn new() -> Presentation {
+    pub(crate) const fn new() -> Presentation {
         Presentation { priority: 0, request: IDLE }
     }
 
@@ -40,12 +40,7 @@ impl Presentation {
         xirr
     }
 
-    /// Ends an interrupt: the priority of `xirr` comes back.
-    pub fn end(&mut self, xirr: u64) {
-        self.set_priority(xirr >> 24);
-    }
-
-    /// Sets the processor's priority, the low byte of a register.
+    /// Sets the processor's priority, the low byte of a register, or ends an interrupt with its old.
     pub fn set_priority(&mut self, priority: u64) {
         let [low, ..] = priority.to_le_bytes();
         self.priority = low;
@@ -55,16 +50,5 @@ impl Presentation {
     pub fn request(&mut self, priority: u64) {
         let [low, ..] = priority.to_le_bytes();
         self.request = low;
-    }
-
-    /// The inter-processor interrupt that is asked for.
-    pub const fn requested(&self) -> u8 {
-        self.request
-    }
-}
-
-impl Default for Presentation {
-    fn default() -> Presentation {
-        Presentation::new()
     }
 }

@@ -6,7 +6,7 @@
 //! address to be checked again, no more. A guest that spoils them spoils its own frames.
 
 use super::Mac;
-use crate::bus::Bus;
+use crate::bus::{Bus, Descriptor};
 use crate::machine::Machine;
 use arrayvec::ArrayVec;
 use hv_abi::papr::code;
@@ -24,6 +24,8 @@ const LONGEST: usize = 9_216;
 const POOLS: usize = 5;
 /// Bytes at the start of a buffer that are the guest's own, the correlator; the frame follows.
 const CORRELATOR: usize = 8;
+/// Bytes of the smallest buffer.
+const SHORTEST: usize = CORRELATOR + HEADER;
 /// Bytes of the page that PAPR keeps a list of buffers in.
 const LIST: usize = 4096;
 /// What we use of it: the last doubleword counts the frames that were dropped.
@@ -34,33 +36,6 @@ const ENTRY: usize = 16;
 const TOGGLE: u64 = 1 << 63;
 /// Second flag: there is a frame.
 const VALID: u64 = 1 << 62;
-
-/// Memory that a guest names in a register.
-#[derive(Clone, Copy)]
-struct Descriptor {
-    at: BusAddr,
-    length: usize,
-}
-
-impl Descriptor {
-    /// A valid bit, seven bits of options that are not offered, length and address.
-    fn decode(register: u64) -> Option<Descriptor> {
-        let length = usize::try_from(register >> 32 & 0xff_ffff).ok()?;
-        let at = BusAddr::new(register & 0xffff_ffff);
-        (register >> 56 == 0x80).then_some(Descriptor { at, length })
-    }
-
-    /// The same, aligned to so many bytes, if it is memory that the domain may use so.
-    fn sound<M: Machine>(
-        bus: &Bus<'_, M>,
-        register: u64,
-        alignment: u64,
-        access: Access,
-    ) -> Option<Descriptor> {
-        let decoded = Descriptor::decode(register).filter(|it| it.at.is_aligned(alignment));
-        decoded.filter(|it| bus.has(it.at, it.length, access))
-    }
-}
 
 /// A frame in its sender's memory. The header is a copy: what is checked is what is sent.
 pub struct Outgoing {
@@ -74,7 +49,7 @@ impl Outgoing {
     /// too long, not the domain's memory, or its first part does not hold the header.
     pub fn gather<M: Machine>(bus: &Bus<'_, M>, parts: [u64; PARTS]) -> Option<Outgoing> {
         let valid = parts.into_iter().take_while(|part| part >> 63 == 1);
-        let parts = valid.map(|part| Descriptor::sound(bus, part, 1, Access::READ));
+        let parts = valid.map(|part| bus.named(part, 1, Access::READ));
         let mut rest = parts.collect::<Option<ArrayVec<_, PARTS>>>()?;
         let length = rest.iter().map(|part| part.length).sum();
         let first = rest.first_mut()?;
@@ -116,7 +91,7 @@ pub struct Port {
 impl Port {
     /// A port with these for list and queue; `None` when they are not the guest's memory, aligned.
     pub fn new<M: Machine>(bus: &Bus<'_, M>, list: u64, queue: u64) -> Option<Port> {
-        let queue = Descriptor::sound(bus, queue, ENTRY as u64, Access::WRITE)?;
+        let queue = bus.named(queue, ENTRY as u64, Access::WRITE)?;
         let list = BusAddr::new(list);
         let sound = list.is_aligned(LIST as u64) && bus.has(list, LIST, Access::WRITE);
         let pools = [Pool { size: 0, count: 0, first: list }; POOLS];
@@ -129,11 +104,8 @@ impl Port {
     /// # Errors
     /// H_PARAMETER for what is no buffer, H_RESOURCE when there are [`POOLS`] other sizes already.
     pub fn post<M: Machine>(&mut self, bus: &Bus<'_, M>, buffer: u64) -> Result<(), i64> {
-        let buffer = Descriptor::sound(bus, buffer, CORRELATOR as u64, Access::WRITE)
-            .ok_or(code::PARAMETER)?;
-        if buffer.length < CORRELATOR.saturating_add(HEADER) {
-            return Err(code::PARAMETER);
-        }
+        let buffer = bus.named(buffer, CORRELATOR as u64, Access::WRITE);
+        let buffer = buffer.filter(|buffer| buffer.length >= SHORTEST).ok_or(code::PARAMETER)?;
         let size = buffer.length;
         let same = self.pools.iter().position(|pool| pool.size == size);
         let place = same.or_else(|| self.pools.iter().position(|pool| pool.count == 0));
@@ -144,24 +116,16 @@ impl Port {
         Ok(())
     }
 
-    /// Receives a frame; false when it was dropped, and counted.
-    pub fn receive<M: Machine>(
-        &mut self,
-        bus: &Bus<'_, M>,
-        frame: &Outgoing,
-        sender: &Bus<'_, M>,
-    ) -> bool {
-        let received = self.fill(bus, frame, sender).is_some();
-        if !received {
-            self.dropped = self.dropped.saturating_add(1);
-            let _ = bus.store(self.list.offset(COUNTER), self.dropped); // else it is not told
-        }
-        received
+    /// Counts a frame that was not received.
+    pub fn count_dropped<M: Machine>(&mut self, bus: &Bus<'_, M>) {
+        self.dropped = self.dropped.saturating_add(1);
+        let _ = bus.store(self.list.offset(COUNTER), self.dropped); // else it is not told
     }
 
-    /// Copies a frame to the smallest buffer that holds it, and queues that. The sender's memory
-    /// may be gone by now: until all of it is copied, the buffer stays as it was posted.
-    fn fill<M: Machine>(
+    /// Receives a frame: copies it to the smallest buffer that holds it, and queues that. `None`
+    /// when it cannot. The sender's memory may be gone by now: until all of it is copied, the
+    /// buffer stays as it was posted.
+    pub fn receive<M: Machine>(
         &mut self,
         bus: &Bus<'_, M>,
         frame: &Outgoing,
