@@ -18,6 +18,16 @@ numbers! {
 }
 
 structures! {
+    /// Argument of `sysctl`: what is in `u` depends on the command.
+    "struct xen_sysctl" Sysctl {
+        /// One of `XEN_SYSCTL_*`.
+        cmd: u32,
+        /// [`XEN_SYSCTL_INTERFACE_VERSION`].
+        interface_version: u32,
+        /// The command's own argument.
+        u: [u64; 16],
+    }
+
     /// Argument of `XEN_SYSCTL_getdomaininfolist`.
     "struct xen_sysctl_getdomaininfolist" GetDomainInfoList {
         /// In: from this domain on.

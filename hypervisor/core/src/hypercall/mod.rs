@@ -28,6 +28,7 @@ use core::fmt;
 use hv_abi::table::MAX_ARGUMENTS;
 use hv_abi::{Number, PaprCall, XenCall};
 use k42_wire::Event;
+use xen_sys::errno;
 
 const NO_RIGHT: &str = "needs a right that the domain has not";
 
@@ -42,21 +43,21 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn hypercall(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
         let caller = &mut Caller { processor, current, frame };
         let result = match Number::decode(caller.frame.gpr[3]) {
-            Number::Xen(number) => match XenCall::decode(number, &arguments(caller.frame)) {
-                None => {
-                    self.refused(
-                        caller,
-                        "a Xen hypercall",
-                        format_args!("there is no number {number}"),
-                    );
-                    xen::NO_SUCH_CALL
-                }
-                Some(call) if !current.rights.contains(call.right()) => {
-                    self.refused(caller, call.name(), NO_RIGHT);
-                    xen::NOT_PERMITTED
-                }
-                Some(call) => self.xen_call(caller, call),
-            },
+            Number::Xen(number) => {
+                let outcome = match XenCall::decode(number, &arguments(caller.frame)) {
+                    None => {
+                        let why = format_args!("there is no number {number}");
+                        self.refused(caller, "a Xen hypercall", why);
+                        Err(errno::ENOSYS)
+                    }
+                    Some(call) if !current.rights.contains(call.right()) => {
+                        self.refused(caller, call.name(), NO_RIGHT);
+                        Err(errno::EPERM)
+                    }
+                    Some(call) => self.xen_call(caller, call),
+                };
+                outcome.unwrap_or_else(|errno| i64::from(errno).saturating_neg())
+            }
             Number::Papr(token) => self.papr_hypercall(caller, token),
         };
         caller.frame.gpr[3] = result.cast_unsigned();

@@ -1,7 +1,6 @@
 //! A domain's watchdog (SCHEDOP_watchdog): who does not call it in time is ended, with a report.
 
 use super::Caller;
-use super::argument::Argument;
 use crate::domain::{DomainId, MAX_DOMAINS};
 use crate::machine::Machine;
 use crate::{Hypervisor, Processor};
@@ -15,12 +14,11 @@ impl<M: Machine> Hypervisor<M> {
     /// Sets up, calls or stops the caller's watchdog.
     #[inline(never)]
     pub(super) fn watchdog(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<i64, i32> {
-        let argument: Argument<8> = self.argument(caller, "sched_op", at)?;
-        let (id, seconds) = (argument.u32(0), u64::from(argument.u32(4)));
+        let sched::Watchdog { id, timeout } = self.argument(caller, "sched_op", at)?;
         let mut slot = self.domain(caller.current.domain);
         let watchdog = &mut slot.as_mut().ok_or(errno::ESRCH)?.watchdog;
-        let ticks = seconds.saturating_mul(M::TICKS_PER_SECOND);
-        let deadline = (seconds != 0).then(|| self.machine.timebase().saturating_add(ticks));
+        let ticks = u64::from(timeout).saturating_mul(M::TICKS_PER_SECOND);
+        let deadline = (timeout != 0).then(|| self.machine.timebase().saturating_add(ticks));
         match (id, *watchdog) {
             (0, _) if deadline.is_none() => return Err(errno::EINVAL),
             (0, Some(_)) => return Err(errno::ENOSPC),
