@@ -10,7 +10,7 @@ use crate::domain::{Domain, DomainId, MAX_DOMAINS};
 use crate::frames::FRAME_SIZE;
 use crate::grants::PAGE;
 use crate::machine::Machine;
-use crate::vcpu::{State, VcpuId};
+use crate::vcpu::State;
 use crate::{Hypervisor, Processor};
 use arrayvec::{ArrayString, ArrayVec};
 use k42_wire::End;
@@ -46,8 +46,9 @@ pub(crate) fn reason(how: End<'_>) -> u32 {
 impl<M: Machine> Hypervisor<M> {
     /// A number that no domain has, nor remains of one.
     pub(crate) fn unused_number(&self) -> Option<DomainId> {
-        let numbers = (1..=MAX_DOMAINS).filter_map(|n| DomainId::new(u16::try_from(n).ok()?));
-        numbers.into_iter().find(|id| self.domain(*id).is_none() && !self.has_remains(*id))
+        (1..)
+            .map_while(DomainId::new)
+            .find(|id| self.domain(*id).is_none() && !self.has_remains(*id))
     }
 
     /// Whether a domain of that number has ended unnoticed.
@@ -94,12 +95,11 @@ impl<M: Machine> Hypervisor<M> {
         info.max_vcpu_id = u32::try_from(domain.vcpus.len()).unwrap_or(0).wrapping_sub(1);
         info.ssidref = domain.rights.bits();
         let mut blocked: u32 = 0;
-        let paused = |vcpu: &VcpuId| self.vcpu(*vcpu).is_some_and(|v| v.status.lock().pauses > 0);
-        if domain.vcpus.iter().any(paused) {
-            info.flags |= domctl::XEN_DOMINF_PAUSED;
-        }
         for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {
             let status = slot.status.lock();
+            if status.pauses > 0 {
+                info.flags |= domctl::XEN_DOMINF_PAUSED;
+            }
             match status.state {
                 State::Unused | State::Ended | State::Stopped => continue,
                 State::Running => info.flags |= domctl::XEN_DOMINF_RUNNING,

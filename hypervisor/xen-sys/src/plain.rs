@@ -19,7 +19,6 @@ pub trait Plain: Field {
     /// Room for them.
     const ROOM: Self::Bytes;
     /// As bytes.
-    #[inline]
     fn bytes(self) -> Self::Bytes {
         let mut bytes = Self::ROOM;
         self.put(&mut bytes.as_mut());
@@ -32,11 +31,9 @@ pub trait Plain: Field {
 macro_rules! plain {
     ($name:ident { $( $field:tt )* }) => {
         impl $crate::plain::Field for $name {
-            #[inline]
             fn take(bytes: &mut &[u8]) -> $name {
                 $name { $( $field: $crate::plain::Field::take(bytes) ),* }
             }
-            #[inline]
             fn put(self, bytes: &mut &mut [u8]) {
                 $( $crate::plain::Field::put(self.$field, bytes); )*
             }
@@ -54,13 +51,11 @@ macro_rules! plain {
 macro_rules! integers {
     ($( $name:ident )*) => { $(
         impl Field for $name {
-            #[inline]
             fn take(bytes: &mut &[u8]) -> $name {
                 let Some((own, rest)) = bytes.split_first_chunk() else { return 0 };
                 *bytes = rest;
                 $name::from_le_bytes(*own)
             }
-            #[inline]
             fn put(self, bytes: &mut &mut [u8]) {
                 if let Some(own) = bytes.split_off_mut(..size_of::<$name>()) {
                     own.copy_from_slice(&self.to_le_bytes());
@@ -74,11 +69,9 @@ macro_rules! integers {
 integers!(u8 i8 u16 i16 u32 i32 u64);
 
 impl<T: Field, const N: usize> Field for [T; N] {
-    #[inline]
     fn take(bytes: &mut &[u8]) -> [T; N] {
         core::array::from_fn(|_| T::take(bytes))
     }
-    #[inline]
     fn put(self, bytes: &mut &mut [u8]) {
         self.into_iter().for_each(|item| item.put(bytes));
     }

@@ -9,8 +9,6 @@ numbers! {
 
     /// Read what the hypervisor has written, by [`ReadConsole`].
     XEN_SYSCTL_READCONSOLE: u32 = 1, "XEN_SYSCTL_readconsole";
-    /// Trace buffers.
-    XEN_SYSCTL_TBUF_OP: u32 = 2, "XEN_SYSCTL_tbuf_op";
     /// Processors and memory of the machine, by [`PhysicalInfo`].
     XEN_SYSCTL_PHYSINFO: u32 = 3, "XEN_SYSCTL_physinfo";
     /// All domains' states.

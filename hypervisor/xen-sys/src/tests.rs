@@ -44,7 +44,6 @@ fn numbers() -> Vec<(&'static str, i64)> {
 fn structures() -> Vec<&'static Structure> {
     let modules = [
         crate::xen::STRUCTURES,
-        crate::version::STRUCTURES,
         crate::sched::STRUCTURES,
         crate::vcpu::STRUCTURES,
         crate::event_channel::STRUCTURES,
@@ -80,7 +79,7 @@ fn values_in_c(expressions: &[(String, i64)]) -> Vec<i64> {
     );
     let mut program = String::from(
         "#include <stddef.h>\n#include <stdint.h>\n#include <xen/xen.h>\n#include <xen/errno.h>\n\
-         #include <xen/version.h>\n#include <xen/features.h>\n#include <xen/sched.h>\n\
+         #include <xen/version.h>\n#include <xen/sched.h>\n\
          #include <xen/vcpu.h>\n#include <xen/event_channel.h>\n#include <xen/memory.h>\n\
          #include <xen/grant_table.h>\n#include <xen/hvm/hvm_op.h>\n#include <xen/hvm/params.h>\n\
          #include <xen/domctl.h>\n#include <xen/sysctl.h>\nvoid values(void) {\n",

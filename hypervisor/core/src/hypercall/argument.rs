@@ -1,6 +1,6 @@
 //! Structures that Xen's calls take and give: copied from the guest and to it at once.
 
-use super::{Caller, NO_RIGHT};
+use super::{Caller, Done, NO_RIGHT};
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::machine::Machine;
@@ -17,62 +17,43 @@ pub(super) fn item<T>(list: u64, n: u64) -> GuestAddr {
 }
 
 impl<M: Machine> Hypervisor<M> {
-    /// The argument of call `name`.
-    #[inline]
-    pub(super) fn argument<T: Plain>(
-        &self,
-        caller: &Caller<'_>,
-        name: &str,
-        at: GuestAddr,
-    ) -> Result<T, i32> {
+    /// The call's argument.
+    pub(super) fn argument<T: Plain>(&self, caller: &Caller<'_>, at: GuestAddr) -> Done<T> {
         let mut bytes = T::ROOM;
         if self.copy_in(caller, at, bytes.as_mut()) {
             return Ok(T::take(&mut bytes.as_ref()));
         }
-        self.refused(caller, name, NOT_MEMORY);
+        self.refused_xen(caller, NOT_MEMORY);
         Err(errno::EFAULT)
     }
 
     /// Gives the guest an answer where its argument says.
-    #[inline]
-    pub(super) fn tell<T: Plain>(
-        &self,
-        caller: &Caller<'_>,
-        at: GuestAddr,
-        answer: T,
-    ) -> Result<(), i32> {
+    pub(super) fn tell<T: Plain>(&self, caller: &Caller<'_>, at: GuestAddr, answer: T) -> Done {
         let told = self.copy_out(caller, at, answer.bytes().as_ref());
         if told { Ok(()) } else { Err(errno::EFAULT) }
     }
 
     /// Serves a call that answers in its argument.
-    #[inline]
     pub(super) fn answer<T: Plain>(
         &self,
         caller: &Caller<'_>,
-        name: &str,
         at: GuestAddr,
-        serve: impl FnOnce(&mut T) -> Result<(), i32>,
-    ) -> Result<(), i32> {
-        let mut argument = self.argument(caller, name, at)?;
+        serve: impl FnOnce(&mut T) -> Done,
+    ) -> Done {
+        let mut argument = self.argument(caller, at)?;
         serve(&mut argument)?;
         self.tell(caller, at, argument)
     }
 
     /// The domain that a number in an argument means: the caller itself, or any that there may be
     /// if the caller controls domains.
-    pub(super) fn subject(
-        &self,
-        caller: &Caller<'_>,
-        name: &str,
-        number: u16,
-    ) -> Result<DomainId, i32> {
+    pub(super) fn subject(&self, caller: &Caller<'_>, number: u16) -> Done<DomainId> {
         let own = caller.current.domain;
         if number == xen::DOMID_SELF || number == own.number().into() {
             return Ok(own);
         }
         if !caller.current.rights.contains(Rights::CONTROL) {
-            self.refused(caller, name, NO_RIGHT);
+            self.refused_xen(caller, NO_RIGHT);
             return Err(errno::EPERM);
         }
         DomainId::new(number).ok_or(errno::ESRCH)

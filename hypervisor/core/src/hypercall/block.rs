@@ -1,6 +1,6 @@
 //! Giving up the processor until something comes: SCHEDOP_block, SCHEDOP_poll (xen/sched.h).
 
-use super::Caller;
+use super::{Caller, Done};
 use crate::machine::Machine;
 use crate::{Hypervisor, timer};
 use k42_lib::GuestAddr;
@@ -25,8 +25,8 @@ impl<M: Machine> Hypervisor<M> {
     /// Blocks until one of some ports is pending, a time has come, or for any event or the
     /// decrementer.
     #[inline(never)]
-    pub(super) fn poll(&self, caller: &mut Caller<'_>, at: GuestAddr) -> Result<(), i32> {
-        let Poll { ports, nr_ports, timeout, .. } = self.argument(caller, "sched_op", at)?;
+    pub(super) fn poll(&self, caller: &mut Caller<'_>, at: GuestAddr) -> Done {
+        let Poll { ports, nr_ports, timeout, .. } = self.argument(caller, at)?;
         let mut bytes = [0; MOST_PORTS * 4];
         let length = usize::try_from(nr_ports).ok().and_then(|count| count.checked_mul(4));
         let bytes = length.and_then(|length| bytes.get_mut(..length)).ok_or(errno::EINVAL)?;

@@ -1,7 +1,8 @@
 //! `domctl`: what a controller asks for other domains (xen/domctl.h). The operations themselves are
 //! in [`crate::control`] and [`crate::create`].
 
-use super::Caller;
+use super::vcpu::start;
+use super::{Caller, Done};
 use crate::Hypervisor;
 use crate::create::{CreateError, Creation};
 use crate::domain::DomainId;
@@ -20,12 +21,10 @@ use xen_sys::domctl::{self as op, CreateDomain, Domctl, MaxMem, MaxVcpus, VcpuCo
 use xen_sys::domctl::{Reservation, SchedulerOp, Share};
 use xen_sys::{errno, xen};
 
-const NAME: &str = "domctl";
-
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
-    pub(super) fn domctl(&self, caller: &mut Caller<'_>, at: GuestAddr) -> Result<(), i32> {
-        let call: Domctl = self.argument(caller, NAME, at)?;
+    pub(super) fn domctl(&self, caller: &mut Caller<'_>, at: GuestAddr) -> Done {
+        let call: Domctl = self.argument(caller, at)?;
         if call.interface_version != op::XEN_DOMCTL_INTERFACE_VERSION {
             return Err(errno::EACCES);
         }
@@ -44,21 +43,19 @@ impl<M: Machine> Hypervisor<M> {
             // What follows would take the ground from under the caller.
             _ if id == caller.current.domain => Err(errno::EINVAL),
             op::XEN_DOMCTL_DESTROYDOMAIN => self.destroy(caller.processor, id),
-            op::XEN_DOMCTL_PAUSEDOMAIN => self.existing(id).map(|()| self.pause(id)),
-            op::XEN_DOMCTL_UNPAUSEDOMAIN => self.existing(id).map(|()| self.unpause(id)),
+            op::XEN_DOMCTL_PAUSEDOMAIN => self.with(id, |_| ()).map(|()| self.pause(id)),
+            op::XEN_DOMCTL_UNPAUSEDOMAIN => self.with(id, |_| ()).map(|()| self.unpause(id)),
             op::XEN_DOMCTL_SCHEDULER_OP => self.scheduler_op(caller, id, own),
             op::XEN_DOMCTL_SETVCPUCONTEXT => self.set_vcpu_context(caller, id, own),
             op::XEN_DOMCTL_GETVCPUCONTEXT => self.get_vcpu_context(caller, id, own),
             op::XEN_DOMCTL_MAX_MEM => {
-                let MaxMem { max_memkb } = self.argument(caller, NAME, own)?;
+                let MaxMem { max_memkb } = self.argument(caller, own)?;
                 let frames = max_memkb.saturating_mul(1024) / FRAME_SIZE;
-                let mut slot = self.domain(id);
-                slot.as_mut().ok_or(errno::ESRCH)?.memory.set_max_frames(frames);
-                Ok(())
+                self.with(id, |domain| domain.memory.set_max_frames(frames))
             }
             op::XEN_DOMCTL_MAX_VCPUS => {
                 // They are made with the domain.
-                let MaxVcpus { max } = self.argument(caller, NAME, own)?;
+                let MaxVcpus { max } = self.argument(caller, own)?;
                 let same = self.vcpus_of(id).len() as u64 == u64::from(max);
                 if same { Ok(()) } else { Err(errno::EINVAL) }
             }
@@ -67,16 +64,11 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Makes a domain that is paused, without memory. It gets no right that its creator has not.
-    fn create_domain(
-        &self,
-        caller: &Caller<'_>,
-        number: u16,
-        own: GuestAddr,
-    ) -> Result<DomainId, i32> {
-        let call: CreateDomain = self.argument(caller, NAME, own)?;
+    fn create_domain(&self, caller: &Caller<'_>, number: u16, own: GuestAddr) -> Done<DomainId> {
+        let call: CreateDomain = self.argument(caller, own)?;
         let given = Rights::given(call.ssidref).ok_or(errno::EINVAL)?;
         if !caller.current.rights.contains(given) {
-            self.refused(caller, NAME, "gives a right that the domain has not");
+            self.refused_xen(caller, "gives a right that the domain has not");
             return Err(errno::EPERM);
         }
         let known = op::XEN_DOMCTL_CDF_HVM | op::XEN_DOMCTL_CDF_HAP;
@@ -110,29 +102,25 @@ impl<M: Machine> Hypervisor<M> {
         Ok(id)
     }
 
-    fn existing(&self, id: DomainId) -> Result<(), i32> {
-        self.domain(id).as_ref().map(|_| ()).ok_or(errno::ESRCH)
-    }
-
     /// Tells or sets a domain's part of the processors: its share (Xen's credit2) or what is
     /// reserved for each of its vCPUs (Xen's RTDS).
-    fn scheduler_op(&self, caller: &Caller<'_>, id: DomainId, own: GuestAddr) -> Result<(), i32> {
+    fn scheduler_op(&self, caller: &Caller<'_>, id: DomainId, own: GuestAddr) -> Done {
         const PER_MICROSECOND: u64 = 512;
-        let call: SchedulerOp = self.argument(caller, NAME, own)?;
+        let call: SchedulerOp = self.argument(caller, own)?;
         let own = own.offset(offset_of!(SchedulerOp, u) as u64);
         let ticks = |microseconds: u32| u64::from(microseconds).saturating_mul(PER_MICROSECOND);
         let mut share = self.share(id).ok_or(errno::ESRCH)?;
         match (call.sched_id, call.cmd) {
             (op::XEN_SCHEDULER_CREDIT2, op::XEN_DOMCTL_SCHEDOP_PUTINFO) => {
-                let Share { weight, cap } = self.argument(caller, NAME, own)?;
+                let Share { weight, cap } = self.argument(caller, own)?;
                 (share.weight, share.cap) = (weight.into(), cap.into());
             }
             (op::XEN_SCHEDULER_RTDS, op::XEN_DOMCTL_SCHEDOP_PUTINFO) => {
-                let Reservation { period, budget, .. } = self.argument(caller, NAME, own)?;
+                let Reservation { period, budget, .. } = self.argument(caller, own)?;
                 let wanted = Allowance { budget: ticks(budget), period: ticks(period) };
                 share.reserved = (budget > 0).then_some(wanted);
-                let rights = self.domain(id).as_ref().map_or(Rights::empty(), |d| d.rights);
-                if budget > 0 && !rights.contains(Rights::RESERVED) {
+                let may = self.with(id, |domain| domain.rights.contains(Rights::RESERVED))?;
+                if budget > 0 && !may {
                     return Err(errno::EPERM);
                 }
             }
@@ -159,14 +147,9 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Gives a vCPU that has not run its first registers, and lets it run when its domain is
     /// unpaused.
-    fn set_vcpu_context(
-        &self,
-        caller: &Caller<'_>,
-        id: DomainId,
-        own: GuestAddr,
-    ) -> Result<(), i32> {
-        let call: VcpuContext = self.argument(caller, NAME, own)?;
-        let start = self.start_argument(caller, NAME, GuestAddr::new(call.ctxt.0), id)?;
+    fn set_vcpu_context(&self, caller: &Caller<'_>, id: DomainId, own: GuestAddr) -> Done {
+        let call: VcpuContext = self.argument(caller, own)?;
+        let start = start(id, self.argument(caller, GuestAddr::new(call.ctxt.0))?)?;
         // The slot stays locked: the domain, and so the vCPU, cannot become another's meanwhile.
         let mut slot = self.domain(id);
         let vcpu = living(&mut slot)?.vcpu(call.vcpu).ok_or(errno::ENOENT)?;
@@ -178,13 +161,8 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Tells where a vCPU is that is on no processor.
-    fn get_vcpu_context(
-        &self,
-        caller: &Caller<'_>,
-        id: DomainId,
-        own: GuestAddr,
-    ) -> Result<(), i32> {
-        let call: VcpuContext = self.argument(caller, NAME, own)?;
+    fn get_vcpu_context(&self, caller: &Caller<'_>, id: DomainId, own: GuestAddr) -> Done {
+        let call: VcpuContext = self.argument(caller, own)?;
         let frame = {
             let slot = self.domain(id);
             let domain = slot.as_ref().ok_or(errno::ESRCH)?;

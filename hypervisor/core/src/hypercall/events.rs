@@ -1,7 +1,7 @@
 //! `event_channel_op`: the arguments' structures, and what each operation answers.
 
-use super::Caller;
 use super::argument::NOT_MEMORY;
+use super::{Caller, Done};
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::events::Port;
@@ -9,8 +9,6 @@ use crate::machine::Machine;
 use k42_lib::GuestAddr;
 use xen_sys::event_channel::*;
 use xen_sys::{errno, xen};
-
-const NAME: &str = "event_channel_op";
 
 impl<M: Machine> Hypervisor<M> {
     /// The one operation that is frequent has a short way.
@@ -20,60 +18,52 @@ impl<M: Machine> Hypervisor<M> {
         caller: &Caller<'_>,
         command: u64,
         at: GuestAddr,
-    ) -> Result<(), i32> {
+    ) -> Done {
         if command != EVTCHNOP_SEND.into() {
             return self.event_channel_operation(caller, command, at);
         }
         let sent = self.event_send(caller.current.domain, at);
         if sent == Err(errno::EFAULT) {
-            self.refused(caller, NAME, NOT_MEMORY);
+            self.refused_xen(caller, NOT_MEMORY);
         }
         sent
     }
 
     #[inline(never)]
-    fn event_channel_operation(
-        &self,
-        caller: &Caller<'_>,
-        command: u64,
-        at: GuestAddr,
-    ) -> Result<(), i32> {
+    fn event_channel_operation(&self, caller: &Caller<'_>, command: u64, at: GuestAddr) -> Done {
         let own = caller.current.domain;
         match u32::try_from(command) {
-            Ok(EVTCHNOP_ALLOC_UNBOUND) => self.answer(caller, NAME, at, |a: &mut AllocUnbound| {
+            Ok(EVTCHNOP_ALLOC_UNBOUND) => self.answer(caller, at, |a: &mut AllocUnbound| {
                 own_domain(own, a.dom)?;
-                a.port = self.event_allocate(own, domain(own, a.remote_dom)?)?.into();
-                Ok(())
+                self.event_allocate(own, domain(own, a.remote_dom)?)
+                    .map(|port| a.port = port.into())
             }),
-            Ok(EVTCHNOP_BIND_INTERDOMAIN) => {
-                self.answer(caller, NAME, at, |a: &mut BindInterdomain| {
-                    let remote = domain(own, a.remote_dom)?;
-                    a.local_port = self.event_connect(own, remote, a.remote_port)?.into();
-                    Ok(())
-                })
-            }
-            Ok(EVTCHNOP_BIND_VIRQ) => self.answer(caller, NAME, at, |a: &mut BindVirq| {
+            Ok(EVTCHNOP_BIND_INTERDOMAIN) => self.answer(caller, at, |a: &mut BindInterdomain| {
+                let remote = domain(own, a.remote_dom)?;
+                let port = self.event_connect(own, remote, a.remote_port);
+                port.map(|port| a.local_port = port.into())
+            }),
+            Ok(EVTCHNOP_BIND_VIRQ) => self.answer(caller, at, |a: &mut BindVirq| {
                 let vcpu = self.own_vcpu(caller, a.vcpu)?;
-                a.port = self.event_bind_virq(own, a.virq, vcpu)?.into();
-                Ok(())
+                self.event_bind_virq(own, a.virq, vcpu).map(|port| a.port = port.into())
             }),
-            Ok(EVTCHNOP_BIND_IPI) => self.answer(caller, NAME, at, |a: &mut BindIpi| {
-                a.port = self.event_bind_ipi(own, self.own_vcpu(caller, a.vcpu)?)?.into();
-                Ok(())
+            Ok(EVTCHNOP_BIND_IPI) => self.answer(caller, at, |a: &mut BindIpi| {
+                let vcpu = self.own_vcpu(caller, a.vcpu)?;
+                self.event_bind_ipi(own, vcpu).map(|port| a.port = port.into())
             }),
             Ok(EVTCHNOP_BIND_VCPU) => {
-                let a: BindVcpu = self.argument(caller, NAME, at)?;
+                let a: BindVcpu = self.argument(caller, at)?;
                 self.event_bind_vcpu(own, a.port, self.own_vcpu(caller, a.vcpu)?)
             }
             Ok(EVTCHNOP_CLOSE) => {
-                let Close { port } = self.argument(caller, NAME, at)?;
+                let Close { port } = self.argument(caller, at)?;
                 self.event_close(own, port)
             }
             Ok(EVTCHNOP_UNMASK) => {
-                let Unmask { port } = self.argument(caller, NAME, at)?;
+                let Unmask { port } = self.argument(caller, at)?;
                 self.event_unmask(own, port)
             }
-            Ok(EVTCHNOP_STATUS) => self.answer(caller, NAME, at, |a: &mut Status| {
+            Ok(EVTCHNOP_STATUS) => self.answer(caller, at, |a: &mut Status| {
                 own_domain(own, a.dom)?;
                 let (port, vcpu) = self.event_status(own, a.port)?;
                 (a.status, a.u) = words(port);
@@ -85,19 +75,19 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// The number of a vCPU, if the domain has it.
-    fn own_vcpu(&self, caller: &Caller<'_>, number: u32) -> Result<u8, i32> {
+    fn own_vcpu(&self, caller: &Caller<'_>, number: u32) -> Done<u8> {
         self.sibling(caller, number.into()).ok_or(errno::ENOENT)?;
         u8::try_from(number).map_err(|_| errno::ENOENT)
     }
 }
 
 /// The domain that a number means.
-fn domain(own: DomainId, number: u16) -> Result<DomainId, i32> {
+fn domain(own: DomainId, number: u16) -> Done<DomainId> {
     if number == xen::DOMID_SELF { Ok(own) } else { DomainId::new(number).ok_or(errno::ESRCH) }
 }
 
 /// Ports are the caller's own.
-fn own_domain(own: DomainId, number: u16) -> Result<(), i32> {
+fn own_domain(own: DomainId, number: u16) -> Done {
     if domain(own, number)? == own { Ok(()) } else { Err(errno::EPERM) }
 }
 

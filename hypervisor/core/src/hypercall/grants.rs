@@ -1,7 +1,7 @@
 //! `grant_table_op`: a list of arguments, each of which is answered in its place.
 
-use super::Caller;
 use super::argument::item;
+use super::{Caller, Done};
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::grants::{Mapping, NO_ENTRY, PAGE, TABLE_PAGES};
@@ -12,7 +12,6 @@ use xen_sys::grant_table::*;
 use xen_sys::plain::Plain;
 use xen_sys::xen::DOMID_SELF;
 
-const NAME: &str = "grant_table_op";
 /// The most elements of one call, so that a call is short.
 const MOST: u64 = 64;
 const VERSION: u32 = 1;
@@ -27,7 +26,7 @@ impl<M: Machine> Hypervisor<M> {
         command: u64,
         list: GuestAddr,
         count: u64,
-    ) -> Result<(), i32> {
+    ) -> Done {
         let (own, list) = (caller.current.domain, (list.value(), count));
         let status = |done: Result<(), i16>| done.err().unwrap_or(GNTST_OKAY);
         match u32::try_from(command) {
@@ -68,9 +67,9 @@ impl<M: Machine> Hypervisor<M> {
         &self,
         caller: &Caller<'_>,
         (list, count): (u64, u64),
-        mut serve: impl FnMut(&mut T) -> Result<(), i32>,
-    ) -> Result<(), i32> {
-        (0..count).try_for_each(|n| self.answer(caller, NAME, item::<T>(list, n), &mut serve))
+        mut serve: impl FnMut(&mut T) -> Done,
+    ) -> Done {
+        (0..count).try_for_each(|n| self.answer(caller, item::<T>(list, n), &mut serve))
     }
 
     /// One of the ends is an entry of another domain's table, the other the caller's own page.

@@ -1,7 +1,7 @@
 //! `hvm_op`: parameters of a domain (xen/hvm/params.h), by which its controller tells it where
 //! shared pages and event channels are. The hypervisor only keeps them.
 
-use super::Caller;
+use super::{Caller, Done};
 use crate::Hypervisor;
 use crate::domain::PARAMETERS;
 use crate::machine::Machine;
@@ -10,24 +10,17 @@ use k42_lib::GuestAddr;
 use xen_sys::errno;
 use xen_sys::hvm::{self as op, Parameter};
 
-const NAME: &str = "hvm_op";
-
 impl<M: Machine> Hypervisor<M> {
     /// Sets or tells a parameter. Everybody reads his own; setting is the controller's.
     #[inline(never)]
-    pub(super) fn hvm_op(
-        &self,
-        caller: &Caller<'_>,
-        command: u64,
-        at: GuestAddr,
-    ) -> Result<(), i32> {
+    pub(super) fn hvm_op(&self, caller: &Caller<'_>, command: u64, at: GuestAddr) -> Done {
         let set = match u32::try_from(command) {
             Ok(op::HVMOP_SET_PARAM) => true,
             Ok(op::HVMOP_GET_PARAM) => false,
             _ => return Err(errno::ENOSYS),
         };
-        self.answer(caller, NAME, at, |call: &mut Parameter| {
-            let id = self.subject(caller, NAME, call.domid)?;
+        self.answer(caller, at, |call: &mut Parameter| {
+            let id = self.subject(caller, call.domid)?;
             if set && !caller.current.rights.contains(Rights::CONTROL) {
                 return Err(errno::EPERM);
             }

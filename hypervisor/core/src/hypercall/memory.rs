@@ -1,9 +1,9 @@
 //! `memory_op`: memory that comes and goes, and what else is mapped at guest real addresses.
 
-use super::Caller;
 use super::argument::item;
+use super::{Caller, Done};
 use crate::Hypervisor;
-use crate::domain::DomainId;
+use crate::domain::{Domain, DomainId};
 use crate::frames::FRAME_SIZE;
 use crate::grants::{MAPPINGS, Mapping, NO_ENTRY, PAGE, TABLE_PAGES};
 use crate::machine::Machine;
@@ -14,7 +14,6 @@ use xen_sys::errno;
 use xen_sys::memory::{self as op, AddToPhysmap, AddToPhysmapBatch};
 use xen_sys::memory::{MemoryMap, RemoveFromPhysmap, Reservation};
 
-const NAME: &str = "memory_op";
 /// log2 of a page, as Xen counts them.
 const PAGE_SHIFT: u32 = 12;
 /// Extents have 2^order pages: a frame at least, a leaf of 2 MiB at most.
@@ -28,12 +27,7 @@ const RAM: u32 = 1;
 
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
-    pub(super) fn memory_op(
-        &self,
-        caller: &Caller<'_>,
-        command: u64,
-        at: GuestAddr,
-    ) -> Result<i64, i32> {
+    pub(super) fn memory_op(&self, caller: &Caller<'_>, command: u64, at: GuestAddr) -> Done<i64> {
         let command = u32::try_from(command).unwrap_or(u32::MAX);
         match command {
             op::XENMEM_POPULATE_PHYSMAP
@@ -55,11 +49,9 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// What a domain has, may have, or has had at its highest.
-    fn memory_size(&self, caller: &Caller<'_>, command: u32, at: GuestAddr) -> Result<i64, i32> {
-        let domid = self.argument(caller, NAME, at)?;
-        let slot = self.domain(self.subject(caller, NAME, domid)?);
-        let memory = &slot.as_ref().ok_or(errno::ESRCH)?.memory;
-        Ok(match command {
+    fn memory_size(&self, caller: &Caller<'_>, command: u32, at: GuestAddr) -> Done<i64> {
+        let domid = self.argument(caller, at)?;
+        self.with(self.subject(caller, domid)?, |Domain { memory, .. }| match command {
             op::XENMEM_CURRENT_RESERVATION => pages(memory.size()),
             op::XENMEM_MAXIMUM_RESERVATION => pages(memory.max_frames().saturating_mul(FRAME_SIZE)),
             _ => pages(memory.top().value()).saturating_sub(1),
@@ -67,15 +59,21 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Gives or takes extents, until one fails; how many there were, or why there was none.
-    fn reservation(&self, caller: &Caller<'_>, command: u32, at: GuestAddr) -> Result<i64, i32> {
-        let call: Reservation = self.argument(caller, NAME, at)?;
-        let domain = self.subject(caller, NAME, call.domid)?;
+    fn reservation(&self, caller: &Caller<'_>, command: u32, at: GuestAddr) -> Done<i64> {
+        let call: Reservation = self.argument(caller, at)?;
+        let domain = self.subject(caller, call.domid)?;
         let order = Some(call.extent_order).filter(|order| ORDERS.contains(order));
         let size = order.and_then(|order| PAGE.checked_shl(order)).ok_or(errno::EINVAL)?;
         let count = call.nr_extents.min(MOST);
         for done in 0..count {
             let place = item::<u64>(call.extent_start.0, done);
-            match self.extent(caller, command, domain, place, size) {
+            let changed = self.argument(caller, place).and_then(|page| {
+                let at = self.extent(domain, command, page, size)?;
+                // It was read from there: it is the caller's, unless the caller takes it away
+                // meanwhile.
+                if at == page { Ok(()) } else { self.tell(caller, place, at) }
+            });
+            match changed {
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => return Ok(done.cast_signed()),
                 Ok(()) => {}
@@ -84,51 +82,43 @@ impl<M: Machine> Hypervisor<M> {
         Ok(count.cast_signed())
     }
 
-    fn extent(
-        &self,
-        caller: &Caller<'_>,
-        command: u32,
-        domain: DomainId,
-        place: GuestAddr,
-        size: u64,
-    ) -> Result<(), i32> {
-        let page = self.argument(caller, NAME, place)?;
-        let increase = command == op::XENMEM_INCREASE_RESERVATION;
-        let at = {
-            let mut slot = self.domain(domain);
-            let memory = &mut slot.as_mut().ok_or(errno::ESRCH)?.memory;
-            let behind = GuestAddr::new(memory.top().value().next_multiple_of(size));
-            let at = if increase { behind } else { address(page)? };
-            let mut frames = self.frames.lock();
-            let mut change = memory.change(&self.machine, &mut frames);
-            match command {
-                op::XENMEM_DECREASE_RESERVATION => change.withdraw(at, size),
-                _ => change.populate(at, size),
-            }?;
-            at
+    /// Gives or takes an extent; the page where it was, or is now.
+    fn extent(&self, domain: DomainId, command: u32, page: u64, size: u64) -> Done<u64> {
+        let mut slot = self.domain(domain);
+        let memory = &mut slot.as_mut().ok_or(errno::ESRCH)?.memory;
+        let at = match command {
+            op::XENMEM_INCREASE_RESERVATION => {
+                GuestAddr::new(memory.top().value().next_multiple_of(size))
+            }
+            _ => address(page)?,
         };
-        // It was read from there: it is the caller's, unless the caller takes it away meanwhile.
-        if increase { self.tell(caller, place, at.value() >> PAGE_SHIFT) } else { Ok(()) }
+        let mut frames = self.frames.lock();
+        let mut change = memory.change(&self.machine, &mut frames);
+        match command {
+            op::XENMEM_DECREASE_RESERVATION => change.withdraw(at, size),
+            _ => change.populate(at, size),
+        }?;
+        Ok(at.value() >> PAGE_SHIFT)
     }
 
     /// Maps a page that is not the domain's memory where there is none.
-    fn add_to_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<(), i32> {
-        let call: AddToPhysmap = self.argument(caller, NAME, at)?;
-        let domain = self.subject(caller, NAME, call.domid)?;
+    fn add_to_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Done {
+        let call: AddToPhysmap = self.argument(caller, at)?;
+        let domain = self.subject(caller, call.domid)?;
         self.map_space(domain, call.space, call.idx, address(call.gpfn)?)
     }
 
     /// The same for many pages, and for other domains' pages; each has its own error.
-    fn add_to_physmap_batch(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<(), i32> {
-        let call: AddToPhysmapBatch = self.argument(caller, NAME, at)?;
-        let domain = self.subject(caller, NAME, call.domid)?;
+    fn add_to_physmap_batch(&self, caller: &Caller<'_>, at: GuestAddr) -> Done {
+        let call: AddToPhysmapBatch = self.argument(caller, at)?;
+        let domain = self.subject(caller, call.domid)?;
         let (space, count) = (u32::from(call.space), u64::from(call.size));
         if count > MOST_PAGES {
             return Err(errno::E2BIG);
         }
         for n in 0..count {
-            let index = self.argument(caller, NAME, item::<u64>(call.idxs.0, n))?;
-            let page = self.argument(caller, NAME, item::<u64>(call.gpfns.0, n))?;
+            let index = self.argument(caller, item::<u64>(call.idxs.0, n))?;
+            let page = self.argument(caller, item::<u64>(call.gpfns.0, n))?;
             let mapped = address(page).and_then(|to| {
                 if space != op::XENMAPSPACE_GMFN_FOREIGN {
                     return self.map_space(domain, space, index, to);
@@ -136,7 +126,7 @@ impl<M: Machine> Hypervisor<M> {
                 if domain != caller.current.domain {
                     return Err(errno::EINVAL); // who has mapped it sees to its end
                 }
-                let lender = self.subject(caller, NAME, call.u)?;
+                let lender = self.subject(caller, call.u)?;
                 let page = address(index)?;
                 let mapping = Mapping { at: to, lender, reference: NO_ENTRY, write: true };
                 let mapped = self.map_lent(domain, mapping, Some(page));
@@ -149,7 +139,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Maps a page of the frame that the domain shares with the hypervisor.
-    fn map_space(&self, id: DomainId, space: u32, index: u64, to: GuestAddr) -> Result<(), i32> {
+    fn map_space(&self, id: DomainId, space: u32, index: u64, to: GuestAddr) -> Done {
         let mut slot = self.domain(id);
         let domain = slot.as_mut().ok_or(errno::ESRCH)?;
         let page = match space {
@@ -168,9 +158,9 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Takes out what `add_to_physmap` has mapped. What a grant has mapped goes by its handle.
-    fn remove_from_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<(), i32> {
-        let call: RemoveFromPhysmap = self.argument(caller, NAME, at)?;
-        let (id, at) = (self.subject(caller, NAME, call.domid)?, address(call.gpfn)?);
+    fn remove_from_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Done {
+        let call: RemoveFromPhysmap = self.argument(caller, at)?;
+        let (id, at) = (self.subject(caller, call.domid)?, address(call.gpfn)?);
         let mut slot = self.domain(id);
         let domain = slot.as_mut().ok_or(errno::ESRCH)?;
         let there = |mapping: &Mapping| mapping.at == at;
@@ -184,14 +174,12 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// The memory map of the caller has one entry: memory, from 0 on.
-    fn memory_map(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<(), i32> {
-        self.answer(caller, NAME, at, |call: &mut MemoryMap| {
+    fn memory_map(&self, caller: &Caller<'_>, at: GuestAddr) -> Done {
+        self.answer(caller, at, |call: &mut MemoryMap| {
             if core::mem::replace(&mut call.nr_entries, 1) == 0 {
                 return Err(errno::EINVAL);
             }
-            let slot = self.domain(caller.current.domain);
-            let top = slot.as_ref().map_or(0, |d| d.memory.top().value());
-            drop(slot);
+            let top = self.with(caller.current.domain, |domain| domain.memory.top().value())?;
             let buffer = GuestAddr::new(call.buffer.0);
             self.tell(caller, buffer, 0u64)?;
             self.tell(caller, buffer.offset(8), top)?;
@@ -201,7 +189,7 @@ impl<M: Machine> Hypervisor<M> {
 }
 
 /// The guest real address of a page by its number.
-pub(super) fn address(page: u64) -> Result<GuestAddr, i32> {
+pub(super) fn address(page: u64) -> Done<GuestAddr> {
     let at = page.checked_shl(PAGE_SHIFT).filter(|at| at >> PAGE_SHIFT == page);
     at.map(GuestAddr::new).ok_or(errno::EINVAL)
 }

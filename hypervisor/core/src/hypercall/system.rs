@@ -1,8 +1,8 @@
 //! `sysctl`: what a controller asks of the machine (xen/sysctl.h).
 
-use super::Caller;
 use super::argument::item;
 use super::xen::in_chunks;
+use super::{Caller, Done};
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::frames::{FRAME_SIZE, Owner};
@@ -15,14 +15,13 @@ use xen_sys::errno;
 use xen_sys::plain::Field;
 use xen_sys::sysctl::{self as op, GetDomainInfoList, PhysicalInfo, ReadConsole, Sysctl};
 
-const NAME: &str = "sysctl";
 /// Pages of a frame, as Xen counts them.
 const PAGES: u64 = FRAME_SIZE >> 12;
 
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
-    pub(super) fn sysctl(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<(), i32> {
-        let call: Sysctl = self.argument(caller, NAME, at)?;
+    pub(super) fn sysctl(&self, caller: &Caller<'_>, at: GuestAddr) -> Done {
+        let call: Sysctl = self.argument(caller, at)?;
         if call.interface_version != op::XEN_SYSCTL_INTERFACE_VERSION {
             return Err(errno::EACCES);
         }
@@ -30,10 +29,10 @@ impl<M: Machine> Hypervisor<M> {
         match call.cmd {
             op::XEN_SYSCTL_PHYSINFO => self.tell(caller, own, self.physical_info()),
             op::XEN_SYSCTL_GETDOMAININFOLIST => {
-                self.answer(caller, NAME, own, |call| self.list_domains(caller, call))
+                self.answer(caller, own, |call| self.list_domains(caller, call))
             }
             op::XEN_SYSCTL_READCONSOLE => {
-                self.answer(caller, NAME, own, |call| self.read_history(caller, call))
+                self.answer(caller, own, |call| self.read_history(caller, call))
             }
             _ => Err(errno::ENOSYS),
         }
@@ -57,7 +56,7 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    fn list_domains(&self, caller: &Caller<'_>, call: &mut GetDomainInfoList) -> Result<(), i32> {
+    fn list_domains(&self, caller: &Caller<'_>, call: &mut GetDomainInfoList) -> Done {
         call.num_domains = 0;
         for id in (call.first_domain.max(1)..).map_while(DomainId::new) {
             if call.num_domains == call.max_domains {
@@ -72,7 +71,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Copies what the hypervisor has said on its own channel, as far as it is kept.
-    fn read_history(&self, caller: &Caller<'_>, call: &mut ReadConsole) -> Result<(), i32> {
+    fn read_history(&self, caller: &Caller<'_>, call: &mut ReadConsole) -> Done {
         if call.incremental == 0 {
             call.index = 0;
         }

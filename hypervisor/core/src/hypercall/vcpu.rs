@@ -1,7 +1,7 @@
 //! `vcpu_op`: a domain's own vCPUs, their start and stop, their times and timers (xen/vcpu.h).
 
-use super::Caller;
 use super::memory::address;
+use super::{Caller, Done};
 use crate::domain::DomainId;
 use crate::grants::PAGE;
 use crate::machine::{Machine, Partition, Start};
@@ -14,8 +14,6 @@ use xen_sys::vcpu::{self as op, RegisterRunstate, RegisterVcpuInfo, RunstateInfo
 use xen_sys::xen::VcpuInfo;
 use xen_sys::{errno, plain::Plain};
 
-const NAME: &str = "vcpu_op";
-
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
     pub(super) fn vcpu_op(
@@ -24,7 +22,7 @@ impl<M: Machine> Hypervisor<M> {
         command: u64,
         number: u64,
         at: GuestAddr,
-    ) -> Result<i64, i32> {
+    ) -> Done<i64> {
         let vcpu = self.sibling(caller, number).ok_or(errno::ENOENT)?;
         let done = match u32::try_from(command) {
             Ok(op::VCPUOP_INITIALISE) => self.initialise(caller, vcpu, at),
@@ -34,7 +32,7 @@ impl<M: Machine> Hypervisor<M> {
                 Ok(())
             }
             Ok(op::VCPUOP_IS_UP) => return Ok(self.is_up(vcpu).into()),
-            Ok(op::VCPUOP_GET_RUNSTATE_INFO) => self.tell_times(caller, vcpu, at),
+            Ok(op::VCPUOP_GET_RUNSTATE_INFO) => self.write_times(caller.current.domain, vcpu, at),
             Ok(op::VCPUOP_REGISTER_RUNSTATE_MEMORY_AREA) => self.keep_times(caller, vcpu, at),
             Ok(op::VCPUOP_SET_SINGLESHOT_TIMER) => self.start_timer(caller, vcpu, at),
             Ok(op::VCPUOP_STOP_SINGLESHOT_TIMER) => self.own_timer(caller, vcpu, u64::MAX),
@@ -44,33 +42,9 @@ impl<M: Machine> Hypervisor<M> {
         done.map(|()| 0)
     }
 
-    /// How a vCPU of domain `id` is to start, as the argument of call `name` says.
-    pub(super) fn start_argument(
-        &self,
-        caller: &Caller<'_>,
-        name: &str,
-        at: GuestAddr,
-        id: DomainId,
-    ) -> Result<Start, i32> {
-        let context: VcpuGuestContext = self.argument(caller, name, at)?;
-        let little_endian = match context.flags {
-            0 => false,
-            VcpuGuestContext::LITTLE_ENDIAN => true,
-            _ => return Err(errno::EINVAL),
-        };
-        Ok(Start {
-            partition: Partition(id.number().into()),
-            entry: GuestAddr::new(context.entry),
-            argument: context.argument,
-            stack: context.stack,
-            little_endian,
-            little_endian_interrupts: little_endian,
-        })
-    }
-
     /// Gives a vCPU that has never run its first registers.
-    fn initialise(&self, caller: &Caller<'_>, vcpu: VcpuId, at: GuestAddr) -> Result<(), i32> {
-        let start = self.start_argument(caller, NAME, at, caller.current.domain)?;
+    fn initialise(&self, caller: &Caller<'_>, vcpu: VcpuId, at: GuestAddr) -> Done {
+        let start = start(caller.current.domain, self.argument(caller, at)?)?;
         let mut status = self.vcpu(vcpu).ok_or(errno::ENOENT)?.status.lock();
         if core::mem::replace(&mut status.initialised, true) {
             return Err(errno::EEXIST);
@@ -79,7 +53,7 @@ impl<M: Machine> Hypervisor<M> {
         Ok(())
     }
 
-    fn up(&self, vcpu: VcpuId) -> Result<(), i32> {
+    fn up(&self, vcpu: VcpuId) -> Done {
         let initialised = self.vcpu(vcpu).is_some_and(|slot| slot.status.lock().initialised);
         if !initialised {
             return Err(errno::EINVAL);
@@ -104,23 +78,17 @@ impl<M: Machine> Hypervisor<M> {
         })
     }
 
-    fn tell_times(&self, caller: &Caller<'_>, vcpu: VcpuId, at: GuestAddr) -> Result<(), i32> {
-        let told = self.write_times(caller.current.domain, vcpu, at);
-        if told { Ok(()) } else { Err(errno::EFAULT) }
-    }
-
-    fn keep_times(&self, caller: &Caller<'_>, vcpu: VcpuId, at: GuestAddr) -> Result<(), i32> {
-        let RegisterRunstate { addr } = self.argument(caller, NAME, at)?;
+    fn keep_times(&self, caller: &Caller<'_>, vcpu: VcpuId, at: GuestAddr) -> Done {
+        let RegisterRunstate { addr } = self.argument(caller, at)?;
         let area = GuestAddr::new(addr.0);
-        self.tell_times(caller, vcpu, area)?;
+        self.write_times(caller.current.domain, vcpu, area)?;
         self.vcpu(vcpu).ok_or(errno::ENOENT)?.status.lock().times_at = Some(area);
         Ok(())
     }
 
-    /// Writes a vCPU's `vcpu_runstate_info`; false when that is not the domain's memory.
-    pub(crate) fn write_times(&self, id: DomainId, vcpu: VcpuId, at: GuestAddr) -> bool {
-        let Some(slot) = self.vcpu(vcpu) else { return false };
-        let mut status = *slot.status.lock();
+    /// Writes a vCPU's `vcpu_runstate_info`.
+    pub(crate) fn write_times(&self, id: DomainId, vcpu: VcpuId, at: GuestAddr) -> Done {
+        let mut status = *self.vcpu(vcpu).ok_or(errno::ENOENT)?.status.lock();
         let (state, since) = (status.state, timer::nanoseconds(status.times.since));
         status.enter(state, self.machine.timebase()); // a copy: until now counts, too
         let info = RunstateInfo {
@@ -130,11 +98,12 @@ impl<M: Machine> Hypervisor<M> {
             time: status.times.spent.map(timer::nanoseconds),
         };
         let slot = self.domain(id);
-        slot.as_ref().is_some_and(|d| d.memory.write(&self.machine, at, &info.bytes()).is_ok())
+        let memory = &slot.as_ref().ok_or(errno::ESRCH)?.memory;
+        memory.write(&self.machine, at, &info.bytes()).map_err(|_| errno::EFAULT)
     }
 
-    fn start_timer(&self, caller: &mut Caller<'_>, vcpu: VcpuId, at: GuestAddr) -> Result<(), i32> {
-        let argument: op::SetSingleshotTimer = self.argument(caller, NAME, at)?;
+    fn start_timer(&self, caller: &mut Caller<'_>, vcpu: VcpuId, at: GuestAddr) -> Done {
+        let argument: op::SetSingleshotTimer = self.argument(caller, at)?;
         let at = timer::ticks(argument.timeout_abs_ns);
         if argument.flags & op::VCPU_SSHOTTMR_FUTURE != 0 && at < self.machine.timebase() {
             return Err(errno::ETIME);
@@ -143,7 +112,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// A vCPU has a timer for itself alone, as in Xen.
-    fn own_timer(&self, caller: &mut Caller<'_>, vcpu: VcpuId, at: u64) -> Result<(), i32> {
+    fn own_timer(&self, caller: &mut Caller<'_>, vcpu: VcpuId, at: u64) -> Done {
         if vcpu != caller.current.vcpu {
             return Err(errno::EINVAL);
         }
@@ -151,12 +120,29 @@ impl<M: Machine> Hypervisor<M> {
         Ok(())
     }
 
-    fn register_info(&self, caller: &Caller<'_>, number: u64, at: GuestAddr) -> Result<(), i32> {
-        let RegisterVcpuInfo { mfn, offset, .. } = self.argument(caller, NAME, at)?;
+    fn register_info(&self, caller: &Caller<'_>, number: u64, at: GuestAddr) -> Done {
+        let RegisterVcpuInfo { mfn, offset, .. } = self.argument(caller, at)?;
         if u64::from(offset).saturating_add(size_of::<VcpuInfo>() as u64) > PAGE {
             return Err(errno::EINVAL);
         }
         let number = u32::try_from(number).map_err(|_| errno::ENOENT)?;
         self.event_register(caller.current.domain, number, address(mfn)?.offset(offset.into()))
     }
+}
+
+/// How a vCPU of domain `id` is to start.
+pub(super) fn start(id: DomainId, context: VcpuGuestContext) -> Done<Start> {
+    let little_endian = match context.flags {
+        0 => false,
+        VcpuGuestContext::LITTLE_ENDIAN => true,
+        _ => return Err(errno::EINVAL),
+    };
+    Ok(Start {
+        partition: Partition(id.number().into()),
+        entry: GuestAddr::new(context.entry),
+        argument: context.argument,
+        stack: context.stack,
+        little_endian,
+        little_endian_interrupts: little_endian,
+    })
 }

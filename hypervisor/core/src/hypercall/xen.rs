@@ -1,6 +1,6 @@
 //! Xen's calls, as our own guests make them (public/*.h; numbers in `xen_sys`).
 
-use super::Caller;
+use super::{Caller, Done};
 use crate::Hypervisor;
 use crate::machine::Machine;
 use hv_abi::XenCall;
@@ -22,8 +22,8 @@ const MOST: u64 = 4096;
 pub(super) fn in_chunks(
     buffer: GuestAddr,
     count: u64,
-    mut each: impl FnMut(GuestAddr, &mut [u8]) -> Result<usize, i32>,
-) -> Result<u64, i32> {
+    mut each: impl FnMut(GuestAddr, &mut [u8]) -> Done<usize>,
+) -> Done<u64> {
     let (mut chunk, mut done) = ([0; CHUNK], 0_u64);
     while done < count {
         let left = usize::try_from(count.saturating_sub(done)).unwrap_or(CHUNK).min(CHUNK);
@@ -39,7 +39,7 @@ pub(super) fn in_chunks(
 // that a long one needs.
 impl<M: Machine> Hypervisor<M> {
     #[inline]
-    pub(super) fn xen_call(&self, caller: &mut Caller<'_>, call: XenCall) -> Result<i64, i32> {
+    pub(super) fn xen_call(&self, caller: &mut Caller<'_>, call: XenCall) -> Done<i64> {
         let done = match call {
             XenCall::XenVersion { command, argument: _ } => {
                 let known = command == version::XENVER_VERSION.into();
@@ -92,12 +92,12 @@ impl<M: Machine> Hypervisor<M> {
         command: u64,
         count: u64,
         buffer: GuestAddr,
-    ) -> Result<i64, i32> {
+    ) -> Done<i64> {
         let channel = caller.current.domain.channel();
         let moved = match u32::try_from(command) {
             Ok(xen::CONSOLEIO_WRITE) => in_chunks(buffer, count.min(MOST), |at, part| {
                 if !self.copy_in(caller, at, part) {
-                    return Err(self.no_buffer(caller, "console_io"));
+                    return Err(self.no_buffer(caller));
                 }
                 self.console.lock().write(&self.machine, channel, part);
                 Ok(part.len())
@@ -105,7 +105,7 @@ impl<M: Machine> Hypervisor<M> {
             Ok(xen::CONSOLEIO_READ) => in_chunks(buffer, count.min(CHUNK as u64), |at, room| {
                 // Nothing is taken from the console before the buffer has proved to be the domain's.
                 if !self.copy_in(caller, at, room) {
-                    return Err(self.no_buffer(caller, "console_io"));
+                    return Err(self.no_buffer(caller));
                 }
                 let got = self.console.lock().read(&self.machine, channel, room);
                 let told = room.get(..got).is_some_and(|part| self.copy_out(caller, at, part));
@@ -117,8 +117,8 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     #[inline(never)]
-    fn shutdown(&self, caller: &mut Caller<'_>, argument: GuestAddr) -> Result<(), i32> {
-        let sched::Shutdown { reason } = self.argument(caller, "sched_op", argument)?;
+    fn shutdown(&self, caller: &mut Caller<'_>, argument: GuestAddr) -> Done {
+        let sched::Shutdown { reason } = self.argument(caller, argument)?;
         let id = caller.current.domain;
         let code = self.domain(id).as_ref().and_then(|d| d.shutdown_code).unwrap_or(reason);
         match code {
@@ -138,17 +138,14 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     #[inline(never)]
-    fn latch_code(&self, caller: &Caller<'_>, argument: GuestAddr) -> Result<(), i32> {
-        let sched::Shutdown { reason } = self.argument(caller, "sched_op", argument)?;
-        if let Some(domain) = self.domain(caller.current.domain).as_mut() {
-            domain.shutdown_code = Some(reason);
-        }
-        Ok(())
+    fn latch_code(&self, caller: &Caller<'_>, argument: GuestAddr) -> Done {
+        let sched::Shutdown { reason } = self.argument(caller, argument)?;
+        self.with(caller.current.domain, |domain| domain.shutdown_code = Some(reason))
     }
 
     /// Says that a call's buffer is no memory of the caller's.
-    pub(super) fn no_buffer(&self, caller: &Caller<'_>, name: &str) -> i32 {
-        self.refused(caller, name, "its buffer is not the domain's memory");
+    pub(super) fn no_buffer(&self, caller: &Caller<'_>) -> i32 {
+        self.refused_xen(caller, "its buffer is not the domain's memory");
         errno::EFAULT
     }
 
