@@ -13,13 +13,14 @@ const MOST_PORTS: usize = 128;
 impl<M: Machine> Hypervisor<M> {
     /// Blocks until an event, console input or the decrementer.
     #[inline(never)]
-    pub(super) fn block_for_event(&self, caller: &mut Caller<'_>) {
+    pub(super) fn block_for_event(&self, caller: &mut Caller<'_>) -> Done {
         let id = caller.current.domain;
         if !self.event_pending(id, caller.current.server)
             && !self.console.lock().has_input(id.channel())
         {
             self.block(caller.processor, self.machine.guest_deadline());
         }
+        Ok(())
     }
 
     /// Blocks until one of some ports is pending, a time has come, or for any event or the

@@ -14,8 +14,6 @@ use xen_sys::errno;
 use xen_sys::memory::{self as op, AddToPhysmap, AddToPhysmapBatch};
 use xen_sys::memory::{MemoryMap, RemoveFromPhysmap, Reservation};
 
-/// log2 of a page, as Xen counts them.
-const PAGE_SHIFT: u32 = 12;
 /// Extents have 2^order pages: a frame at least, a leaf of 2 MiB at most.
 const ORDERS: core::ops::RangeInclusive<u32> = 4..=9;
 /// The most extents of one call, so that a call is short: most of it is zeroing.
@@ -73,10 +71,8 @@ impl<M: Machine> Hypervisor<M> {
                 // meanwhile.
                 if at == page { Ok(()) } else { self.tell(caller, place, at) }
             });
-            match changed {
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => return Ok(done.cast_signed()),
-                Ok(()) => {}
+            if let Err(error) = changed {
+                return if done == 0 { Err(error) } else { Ok(done.cast_signed()) };
             }
         }
         Ok(count.cast_signed())
@@ -86,19 +82,16 @@ impl<M: Machine> Hypervisor<M> {
     fn extent(&self, domain: DomainId, command: u32, page: u64, size: u64) -> Done<u64> {
         let mut slot = self.domain(domain);
         let memory = &mut slot.as_mut().ok_or(errno::ESRCH)?.memory;
-        let at = match command {
-            op::XENMEM_INCREASE_RESERVATION => {
-                GuestAddr::new(memory.top().value().next_multiple_of(size))
-            }
-            _ => address(page)?,
-        };
+        let behind = GuestAddr::new(memory.top().value().next_multiple_of(size));
+        let increase = command == op::XENMEM_INCREASE_RESERVATION;
+        let at = if increase { behind } else { address(page)? };
         let mut frames = self.frames.lock();
         let mut change = memory.change(&self.machine, &mut frames);
         match command {
             op::XENMEM_DECREASE_RESERVATION => change.withdraw(at, size),
             _ => change.populate(at, size),
         }?;
-        Ok(at.value() >> PAGE_SHIFT)
+        Ok(at.value() / PAGE)
     }
 
     /// Maps a page that is not the domain's memory where there is none.
@@ -190,11 +183,10 @@ impl<M: Machine> Hypervisor<M> {
 
 /// The guest real address of a page by its number.
 pub(super) fn address(page: u64) -> Done<GuestAddr> {
-    let at = page.checked_shl(PAGE_SHIFT).filter(|at| at >> PAGE_SHIFT == page);
-    at.map(GuestAddr::new).ok_or(errno::EINVAL)
+    page.checked_mul(PAGE).map(GuestAddr::new).ok_or(errno::EINVAL)
 }
 
 /// How many pages so many bytes are.
 fn pages(bytes: u64) -> i64 {
-    (bytes >> PAGE_SHIFT).cast_signed()
+    (bytes / PAGE).cast_signed()
 }

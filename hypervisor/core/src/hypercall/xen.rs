@@ -68,10 +68,7 @@ impl<M: Machine> Hypervisor<M> {
                     self.yield_now(caller.processor);
                     Ok(())
                 }
-                Ok(sched::SCHEDOP_BLOCK) => {
-                    self.block_for_event(caller);
-                    Ok(())
-                }
+                Ok(sched::SCHEDOP_BLOCK) => self.block_for_event(caller),
                 Ok(sched::SCHEDOP_POLL) => self.poll(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN) => self.shutdown(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN_CODE) => self.latch_code(caller, argument),
@@ -96,17 +93,13 @@ impl<M: Machine> Hypervisor<M> {
         let channel = caller.current.domain.channel();
         let moved = match u32::try_from(command) {
             Ok(xen::CONSOLEIO_WRITE) => in_chunks(buffer, count.min(MOST), |at, part| {
-                if !self.copy_in(caller, at, part) {
-                    return Err(self.no_buffer(caller));
-                }
+                self.buffer(caller, self.copy_in(caller, at, part))?;
                 self.console.lock().write(&self.machine, channel, part);
                 Ok(part.len())
             }),
             Ok(xen::CONSOLEIO_READ) => in_chunks(buffer, count.min(CHUNK as u64), |at, room| {
                 // Nothing is taken from the console before the buffer has proved to be the domain's.
-                if !self.copy_in(caller, at, room) {
-                    return Err(self.no_buffer(caller));
-                }
+                self.buffer(caller, self.copy_in(caller, at, room))?;
                 let got = self.console.lock().read(&self.machine, channel, room);
                 let told = room.get(..got).is_some_and(|part| self.copy_out(caller, at, part));
                 if told { Ok(got) } else { Err(errno::EFAULT) }
@@ -143,10 +136,12 @@ impl<M: Machine> Hypervisor<M> {
         self.with(caller.current.domain, |domain| domain.shutdown_code = Some(reason))
     }
 
-    /// Says that a call's buffer is no memory of the caller's.
-    pub(super) fn no_buffer(&self, caller: &Caller<'_>) -> i32 {
-        self.refused_xen(caller, "its buffer is not the domain's memory");
-        errno::EFAULT
+    /// Reports a call whose buffer could not be copied, as it is no memory of the caller's.
+    pub(super) fn buffer(&self, caller: &Caller<'_>, copied: bool) -> Done {
+        if !copied {
+            self.refused_xen(caller, "its buffer is not the domain's memory");
+        }
+        copied.then_some(()).ok_or(errno::EFAULT)
     }
 
     /// Copies from the caller's memory; false when it is not the caller's.
