@@ -116,6 +116,18 @@ fn values_in_c(expressions: &[(String, i64)]) -> Vec<i64> {
 }
 
 #[test]
+fn bytes_are_little_endian_and_in_the_order_of_the_fields() {
+    use crate::grant_table::GrantCopy;
+    use crate::plain::{Field, Plain};
+    let bytes: [u8; size_of::<GrantCopy>()] = core::array::from_fn(|n| n as u8);
+    let copy = GrantCopy::take(&mut bytes.as_slice());
+    assert_eq!((copy.source.u, copy.source.domid), (0x0706_0504_0302_0100, 0x0908));
+    assert_eq!((copy.dest.offset, copy.len, copy.status), (0x1b1a, 0x2120, 0x2524));
+    assert_eq!(copy.bytes(), bytes);
+    assert_eq!(GrantCopy::zero().bytes(), [0; size_of::<GrantCopy>()]);
+}
+
+#[test]
 fn numbers_and_layouts_are_those_of_debians_headers() {
     let ours = expressions();
     let theirs = values_in_c(&ours);
