@@ -26,14 +26,18 @@ pub trait Plain: Field {
     }
 }
 
+// All is inlined, so that a field becomes one load or one store.
+
 /// Makes a structure plain, by the names of all its fields in their order. It has no other holes.
 #[macro_export]
 macro_rules! plain {
     ($name:ident { $( $field:tt )* }) => {
         impl $crate::plain::Field for $name {
+            #[inline(always)]
             fn take(bytes: &mut &[u8]) -> $name {
                 $name { $( $field: $crate::plain::Field::take(bytes) ),* }
             }
+            #[inline(always)]
             fn put(self, bytes: &mut &mut [u8]) {
                 $( $crate::plain::Field::put(self.$field, bytes); )*
             }
@@ -51,11 +55,13 @@ macro_rules! plain {
 macro_rules! integers {
     ($( $name:ident )*) => { $(
         impl Field for $name {
+            #[inline(always)]
             fn take(bytes: &mut &[u8]) -> $name {
                 let Some((own, rest)) = bytes.split_first_chunk() else { return 0 };
                 *bytes = rest;
                 $name::from_le_bytes(*own)
             }
+            #[inline(always)]
             fn put(self, bytes: &mut &mut [u8]) {
                 if let Some(own) = bytes.split_off_mut(..size_of::<$name>()) {
                     own.copy_from_slice(&self.to_le_bytes());
@@ -69,9 +75,11 @@ macro_rules! integers {
 integers!(u8 i8 u16 i16 u32 i32 u64);
 
 impl<T: Field, const N: usize> Field for [T; N] {
+    #[inline(always)]
     fn take(bytes: &mut &[u8]) -> [T; N] {
         core::array::from_fn(|_| T::take(bytes))
     }
+    #[inline(always)]
     fn put(self, bytes: &mut &mut [u8]) {
         self.into_iter().for_each(|item| item.put(bytes));
     }
