@@ -19,6 +19,8 @@ pub struct VcpuGuestContext {
     pub flags: u64,
 }
 
+xen_sys::plain!(VcpuGuestContext { entry stack argument flags });
+
 impl VcpuGuestContext {
     /// It starts, and takes its interrupts, little-endian.
     pub const LITTLE_ENDIAN: u64 = 1;

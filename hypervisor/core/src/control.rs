@@ -8,12 +8,15 @@
 use crate::console::NAME;
 use crate::domain::{Domain, DomainId, MAX_DOMAINS};
 use crate::frames::FRAME_SIZE;
+use crate::grants::PAGE;
 use crate::machine::Machine;
-use crate::vcpu::{State, VcpuId};
+use crate::vcpu::State;
 use crate::{Hypervisor, Processor};
 use arrayvec::{ArrayString, ArrayVec};
 use k42_wire::End;
-use xen_sys::{domctl, errno, sched, xen};
+use xen_sys::domctl::{self, GetDomainInfo};
+use xen_sys::plain::Field;
+use xen_sys::{errno, sched, xen};
 
 /// What is left of a created domain that has ended.
 pub struct Remains {
@@ -40,25 +43,12 @@ pub(crate) fn reason(how: End<'_>) -> u32 {
     }
 }
 
-/// A domain, as `getdomaininfo` describes it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Info {
-    pub(crate) name: ArrayString<NAME>,
-    /// `XEN_DOMINF_*`, and above bit 16 the reason of its end.
-    pub(crate) flags: u32,
-    /// Bytes that it has, and may have.
-    pub(crate) memory: u64,
-    pub(crate) most: u64,
-    pub(crate) rights: u32,
-    pub(crate) vcpus: u32,
-    pub(crate) online: u32,
-}
-
 impl<M: Machine> Hypervisor<M> {
     /// A number that no domain has, nor remains of one.
     pub(crate) fn unused_number(&self) -> Option<DomainId> {
-        let numbers = (1..=MAX_DOMAINS).filter_map(|n| DomainId::new(u16::try_from(n).ok()?));
-        numbers.into_iter().find(|id| self.domain(*id).is_none() && !self.has_remains(*id))
+        (1..)
+            .map_while(DomainId::new)
+            .find(|id| self.domain(*id).is_none() && !self.has_remains(*id))
     }
 
     /// Whether a domain of that number has ended unnoticed.
@@ -82,39 +72,43 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// What there is to say of a domain.
-    pub(crate) fn info(&self, id: DomainId) -> Option<Info> {
+    pub(crate) fn domain_info(&self, id: DomainId) -> Option<GetDomainInfo> {
+        let mut info = GetDomainInfo { domain: id.number().into(), ..GetDomainInfo::zero() };
+        let mut called = |name: &str| {
+            for (to, from) in info.handle.iter_mut().zip(name.bytes()) {
+                *to = from;
+            }
+        };
         let slot = self.domain(id);
         let Some(domain) = slot.as_ref() else {
             let remains = self.remains.lock();
-            let Remains { name, reason, .. } = *remains.iter().find(|remains| remains.id == id)?;
-            let flags = domctl::XEN_DOMINF_SHUTDOWN | reason << 16;
-            return Some(Info { name, flags, ..Info::default() });
+            let left = remains.iter().find(|remains| remains.id == id)?;
+            called(&left.name);
+            info.flags = domctl::XEN_DOMINF_SHUTDOWN | left.reason << 16;
+            info.max_vcpu_id = u32::MAX; // there is none, as in Xen
+            return Some(info);
         };
-        let mut info = Info {
-            name: domain.name,
-            flags: if domain.ending { domctl::XEN_DOMINF_DYING } else { 0 },
-            memory: domain.memory.size(),
-            most: domain.memory.max_frames().saturating_mul(FRAME_SIZE),
-            rights: domain.rights.bits(),
-            vcpus: u32::try_from(domain.vcpus.len()).unwrap_or(0),
-            online: 0,
-        };
+        called(&domain.name);
+        info.flags = if domain.ending { domctl::XEN_DOMINF_DYING } else { 0 };
+        info.tot_pages = domain.memory.size() / PAGE;
+        info.max_pages = domain.memory.max_frames().saturating_mul(FRAME_SIZE / PAGE);
+        info.max_vcpu_id = u32::try_from(domain.vcpus.len()).unwrap_or(0).wrapping_sub(1);
+        info.ssidref = domain.rights.bits();
         let mut blocked: u32 = 0;
-        let paused = |vcpu: &VcpuId| self.vcpu(*vcpu).is_some_and(|v| v.status.lock().pauses > 0);
-        if domain.vcpus.iter().any(paused) {
-            info.flags |= domctl::XEN_DOMINF_PAUSED;
-        }
         for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {
             let status = slot.status.lock();
+            if status.pauses > 0 {
+                info.flags |= domctl::XEN_DOMINF_PAUSED;
+            }
             match status.state {
                 State::Unused | State::Ended | State::Stopped => continue,
                 State::Running => info.flags |= domctl::XEN_DOMINF_RUNNING,
                 State::Blocked(_) => blocked = blocked.saturating_add(1),
                 State::Ready => {}
             }
-            info.online = info.online.saturating_add(1);
+            info.nr_online_vcpus = info.nr_online_vcpus.saturating_add(1);
         }
-        if info.online > 0 && blocked == info.online {
+        if info.nr_online_vcpus > 0 && blocked == info.nr_online_vcpus {
             info.flags |= domctl::XEN_DOMINF_BLOCKED;
         }
         Some(info)

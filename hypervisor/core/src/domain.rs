@@ -91,3 +91,10 @@ pub struct Domain {
     /// What its creator is told of its end: [`crate::control::Remains`].
     pub reason: u32,
 }
+
+impl Domain {
+    /// The vCPU with this number.
+    pub fn vcpu(&self, number: u32) -> Option<VcpuId> {
+        self.vcpus.get(usize::try_from(number).ok()?).copied()
+    }
+}

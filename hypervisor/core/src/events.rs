@@ -113,7 +113,7 @@ impl Default for Ports {
 }
 
 /// The domain, unless there is none or its end has begun: it then has let go of its ports.
-fn living(slot: &mut Option<Domain>) -> Result<&mut Domain, i32> {
+pub(crate) fn living(slot: &mut Option<Domain>) -> Result<&mut Domain, i32> {
     slot.as_mut().filter(|domain| !domain.ending).ok_or(errno::ESRCH)
 }
 
@@ -329,7 +329,7 @@ impl<M: Machine> Hypervisor<M> {
         let domain = living(&mut slot)?;
         let fits = at.is_aligned(8) && domain.memory.own_page(&self.machine, at).is_some();
         let number = usize::try_from(vcpu).map_err(|_| errno::ENOENT)?;
-        let told = *domain.vcpus.get(number).ok_or(errno::ENOENT)?;
+        let told = domain.vcpu(vcpu).ok_or(errno::ENOENT)?;
         let noted = domain.vcpu_infos.get_mut(number).filter(|noted| noted.is_none() && fits);
         *noted.ok_or(errno::EINVAL)? = Some(at);
         let info = self.vcpu_info(domain, vcpu).ok_or(errno::EINVAL)?;

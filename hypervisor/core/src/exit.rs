@@ -228,7 +228,7 @@ impl<M: Machine> Hypervisor<M> {
             status.times_at
         };
         if let Some(at) = times_at {
-            self.write_times(current.domain, current.vcpu, at);
+            let _ = self.write_times(current.domain, current.vcpu, at); // the guest's loss
         }
     }
 

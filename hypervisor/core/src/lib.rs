@@ -61,6 +61,7 @@ use schedule::account::Rank;
 use schedule::queue::RunQueue;
 use spin::{Mutex, MutexGuard};
 use vcpu::{MAX_VCPUS, Vcpu};
+use xen_sys::errno;
 
 /// The most processors of the machine.
 pub const MAX_PROCESSORS: usize = 32;
@@ -188,6 +189,11 @@ impl<M: Machine> Hypervisor<M> {
     /// The domain's slot, locked.
     fn domain(&self, id: DomainId) -> Slot<'_> {
         self.domains.get(usize::from(id.number())).unwrap_or(&self.domains[0]).lock()
+    }
+
+    /// Does something with a domain, if there is one.
+    fn with<R>(&self, id: DomainId, does: impl FnOnce(&mut Domain) -> R) -> Result<R, i32> {
+        self.domain(id).as_mut().map(does).ok_or(errno::ESRCH)
     }
 
     /// Two domains' slots, locked in the order of their numbers; `None` where they are one.

@@ -26,6 +26,8 @@ macro_rules! structures {
             pub struct $name { $( $(#[$field_doc])* pub $field: $type, )* }
 
             const _: () = assert!(size_of::<$name>() == 0 $( + size_of::<$type>() )*);
+
+            $crate::plain!($name { $($field)* });
         )*
 
         /// Each structure's name in C, its size, and its fields' names, offsets and sizes.

@@ -164,6 +164,16 @@ structures! {
         max: u32,
     }
 
+    /// Argument of `XEN_DOMCTL_scheduler_op`.
+    "struct xen_domctl_scheduler_op" SchedulerOp {
+        /// One of `XEN_SCHEDULER_*`.
+        sched_id: u32,
+        /// One of `XEN_DOMCTL_SCHEDOP_*`.
+        cmd: u32,
+        /// A [`Share`] or [`Reservation`], by the scheduler.
+        u: [u64; 2],
+    }
+
     /// A proportional share.
     "struct xen_domctl_sched_credit2" Share {
         /// In proportion to the others'; 256 is usual.

@@ -33,8 +33,6 @@ numbers! {
     ENOSYS: i32 = 38, "XEN_ENOSYS";
     /// The time has passed.
     ETIME: i32 = 62, "XEN_ETIME";
-    /// A result does not fit its type.
-    EOVERFLOW: i32 = 75, "XEN_EOVERFLOW";
     /// This object does not support the operation.
     EOPNOTSUPP: i32 = 95, "XEN_EOPNOTSUPP";
 }

@@ -36,8 +36,6 @@ numbers! {
     /// Status: between the domain's own vCPUs.
     EVTCHNSTAT_IPI: u32 = 5, "EVTCHNSTAT_ipi";
 
-    /// Channels of a domain: a bit each in 64 words of 64.
-    EVTCHN_2L_NR_CHANNELS: u32 = 4096, "EVTCHN_2L_NR_CHANNELS";
 }
 
 structures! {

@@ -66,8 +66,6 @@ numbers! {
     GNTST_BAD_COPY_ARG: i16 = -10, "GNTST_bad_copy_arg";
     /// Not now; try again.
     GNTST_EAGAIN: i16 = -12, "GNTST_eagain";
-    /// There is no room for the table.
-    GNTST_NO_SPACE: i16 = -13, "GNTST_no_space";
 }
 
 structures! {

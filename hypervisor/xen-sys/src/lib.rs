@@ -17,6 +17,8 @@ extern crate std;
 
 #[macro_use]
 mod declare;
+#[macro_use]
+pub mod plain;
 
 pub mod domctl;
 pub mod errno;
@@ -43,3 +45,5 @@ pub type Frame = u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Handle(pub u64);
+
+plain!(Handle { 0 });

@@ -20,8 +20,6 @@ numbers! {
     SHUTDOWN_POWEROFF: u32 = 0, "SHUTDOWN_poweroff";
     /// It wants to start again.
     SHUTDOWN_REBOOT: u32 = 1, "SHUTDOWN_reboot";
-    /// It wants to be put aside.
-    SHUTDOWN_SUSPEND: u32 = 2, "SHUTDOWN_suspend";
     /// Its kernel has given up.
     SHUTDOWN_CRASH: u32 = 3, "SHUTDOWN_crash";
     /// It stopped calling its watchdog.

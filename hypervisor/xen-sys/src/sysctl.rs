@@ -9,8 +9,6 @@ numbers! {
 
     /// Read what the hypervisor has written, by [`ReadConsole`].
     XEN_SYSCTL_READCONSOLE: u32 = 1, "XEN_SYSCTL_readconsole";
-    /// Trace buffers.
-    XEN_SYSCTL_TBUF_OP: u32 = 2, "XEN_SYSCTL_tbuf_op";
     /// Processors and memory of the machine, by [`PhysicalInfo`].
     XEN_SYSCTL_PHYSINFO: u32 = 3, "XEN_SYSCTL_physinfo";
     /// All domains' states.
@@ -18,6 +16,16 @@ numbers! {
 }
 
 structures! {
+    /// Argument of `sysctl`: what is in `u` depends on the command.
+    "struct xen_sysctl" Sysctl {
+        /// One of `XEN_SYSCTL_*`.
+        cmd: u32,
+        /// [`XEN_SYSCTL_INTERFACE_VERSION`].
+        interface_version: u32,
+        /// The command's own argument.
+        u: [u64; 16],
+    }
+
     /// Argument of `XEN_SYSCTL_getdomaininfolist`.
     "struct xen_sysctl_getdomaininfolist" GetDomainInfoList {
         /// In: from this domain on.

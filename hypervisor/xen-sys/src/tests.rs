@@ -44,7 +44,6 @@ fn numbers() -> Vec<(&'static str, i64)> {
 fn structures() -> Vec<&'static Structure> {
     let modules = [
         crate::xen::STRUCTURES,
-        crate::version::STRUCTURES,
         crate::sched::STRUCTURES,
         crate::vcpu::STRUCTURES,
         crate::event_channel::STRUCTURES,
@@ -80,7 +79,7 @@ fn values_in_c(expressions: &[(String, i64)]) -> Vec<i64> {
     );
     let mut program = String::from(
         "#include <stddef.h>\n#include <stdint.h>\n#include <xen/xen.h>\n#include <xen/errno.h>\n\
-         #include <xen/version.h>\n#include <xen/features.h>\n#include <xen/sched.h>\n\
+         #include <xen/version.h>\n#include <xen/sched.h>\n\
          #include <xen/vcpu.h>\n#include <xen/event_channel.h>\n#include <xen/memory.h>\n\
          #include <xen/grant_table.h>\n#include <xen/hvm/hvm_op.h>\n#include <xen/hvm/params.h>\n\
          #include <xen/domctl.h>\n#include <xen/sysctl.h>\nvoid values(void) {\n",
@@ -114,6 +113,18 @@ fn values_in_c(expressions: &[(String, i64)]) -> Vec<i64> {
     let assembly = String::from_utf8(output.stdout).expect("assembly is text");
     let values = assembly.lines().filter_map(|line| line.trim().strip_prefix("=value "));
     values.map(|value| value.parse().expect("a number")).collect()
+}
+
+#[test]
+fn bytes_are_little_endian_and_in_the_order_of_the_fields() {
+    use crate::grant_table::GrantCopy;
+    use crate::plain::{Field, Plain};
+    let bytes: [u8; size_of::<GrantCopy>()] = core::array::from_fn(|n| n as u8);
+    let copy = GrantCopy::take(&mut bytes.as_slice());
+    assert_eq!((copy.source.u, copy.source.domid), (0x0706_0504_0302_0100, 0x0908));
+    assert_eq!((copy.dest.offset, copy.len, copy.status), (0x1b1a, 0x2120, 0x2524));
+    assert_eq!(copy.bytes(), bytes);
+    assert_eq!(GrantCopy::zero().bytes(), [0; size_of::<GrantCopy>()]);
 }
 
 #[test]

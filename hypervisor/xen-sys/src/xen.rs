@@ -30,12 +30,8 @@ numbers! {
     /// `console_io`: read up to so many bytes; gives how many there were.
     CONSOLEIO_READ: u32 = 1, "CONSOLEIO_read";
 
-    /// The first number that is no ordinary domain's.
-    DOMID_FIRST_RESERVED: DomainId = 0x7ff0, "DOMID_FIRST_RESERVED";
     /// The caller itself.
     DOMID_SELF: DomainId = 0x7ff0, "DOMID_SELF";
-    /// The hypervisor itself.
-    DOMID_XEN: DomainId = 0x7ff2, "DOMID_XEN";
     /// No domain.
     DOMID_INVALID: DomainId = 0x7ff4, "DOMID_INVALID";
 
@@ -49,8 +45,6 @@ numbers! {
     VIRQ_DOM_EXC: u32 = 3, "VIRQ_DOM_EXC";
     /// Virtual interrupt, ours: the domain's port of the logical LAN has received.
     VIRQ_ARCH_0: u32 = 16, "VIRQ_ARCH_0";
-    /// How many there are.
-    NR_VIRQS: u32 = 24, "NR_VIRQS";
 }
 
 structures! {

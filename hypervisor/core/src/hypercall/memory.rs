@@ -1,9 +1,9 @@
 //! `memory_op`: memory that comes and goes, and what else is mapped at guest real addresses.
 
-use super::Caller;
-use super::argument::Argument;
+use super::argument::item;
+use super::{Caller, Done};
 use crate::Hypervisor;
-use crate::domain::DomainId;
+use crate::domain::{Domain, DomainId};
 use crate::frames::FRAME_SIZE;
 use crate::grants::{MAPPINGS, Mapping, NO_ENTRY, PAGE, TABLE_PAGES};
 use crate::machine::Machine;
@@ -11,11 +11,9 @@ use hv_abi::Rights;
 use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
 use xen_sys::errno;
-use xen_sys::memory as op;
+use xen_sys::memory::{self as op, AddToPhysmap, AddToPhysmapBatch};
+use xen_sys::memory::{MemoryMap, RemoveFromPhysmap, Reservation};
 
-const NAME: &str = "memory_op";
-/// log2 of a page, as Xen counts them.
-const PAGE_SHIFT: u32 = 12;
 /// Extents have 2^order pages: a frame at least, a leaf of 2 MiB at most.
 const ORDERS: core::ops::RangeInclusive<u32> = 4..=9;
 /// The most extents of one call, so that a call is short: most of it is zeroing.
@@ -27,16 +25,16 @@ const RAM: u32 = 1;
 
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
-    pub(super) fn memory_op(&self, caller: &Caller<'_>, command: u64, at: GuestAddr) -> i64 {
+    pub(super) fn memory_op(&self, caller: &Caller<'_>, command: u64, at: GuestAddr) -> Done<i64> {
         let command = u32::try_from(command).unwrap_or(u32::MAX);
-        let outcome = match command {
+        match command {
             op::XENMEM_POPULATE_PHYSMAP
             | op::XENMEM_INCREASE_RESERVATION
             | op::XENMEM_DECREASE_RESERVATION => self.reservation(caller, command, at),
-            op::XENMEM_ADD_TO_PHYSMAP => self.add_to_physmap(caller, at),
-            op::XENMEM_ADD_TO_PHYSMAP_BATCH => self.add_to_physmap_batch(caller, at),
-            op::XENMEM_REMOVE_FROM_PHYSMAP => self.remove_from_physmap(caller, at),
-            op::XENMEM_MEMORY_MAP => self.memory_map(caller, at),
+            op::XENMEM_ADD_TO_PHYSMAP => self.add_to_physmap(caller, at).map(|()| 0),
+            op::XENMEM_ADD_TO_PHYSMAP_BATCH => self.add_to_physmap_batch(caller, at).map(|()| 0),
+            op::XENMEM_REMOVE_FROM_PHYSMAP => self.remove_from_physmap(caller, at).map(|()| 0),
+            op::XENMEM_MEMORY_MAP => self.memory_map(caller, at).map(|()| 0),
             op::XENMEM_MAXIMUM_RAM_PAGE => {
                 let storage = (self.frames.lock().total() as u64).saturating_mul(FRAME_SIZE);
                 Ok(pages(storage).saturating_sub(1))
@@ -45,16 +43,13 @@ impl<M: Machine> Hypervisor<M> {
             | op::XENMEM_MAXIMUM_RESERVATION
             | op::XENMEM_MAXIMUM_GPFN => self.memory_size(caller, command, at),
             _ => Err(errno::ENOSYS),
-        };
-        outcome.unwrap_or_else(|errno| i64::from(errno).saturating_neg())
+        }
     }
 
     /// What a domain has, may have, or has had at its highest.
-    fn memory_size(&self, caller: &Caller<'_>, command: u32, at: GuestAddr) -> Result<i64, i32> {
-        let domid = self.argument::<2>(caller, NAME, at)?.u16(0);
-        let slot = self.domain(self.subject(caller, NAME, domid)?);
-        let memory = &slot.as_ref().ok_or(errno::ESRCH)?.memory;
-        Ok(match command {
+    fn memory_size(&self, caller: &Caller<'_>, command: u32, at: GuestAddr) -> Done<i64> {
+        let domid = self.argument(caller, at)?;
+        self.with(self.subject(caller, domid)?, |Domain { memory, .. }| match command {
             op::XENMEM_CURRENT_RESERVATION => pages(memory.size()),
             op::XENMEM_MAXIMUM_RESERVATION => pages(memory.max_frames().saturating_mul(FRAME_SIZE)),
             _ => pages(memory.top().value()).saturating_sub(1),
@@ -62,97 +57,82 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Gives or takes extents, until one fails; how many there were, or why there was none.
-    fn reservation(&self, caller: &Caller<'_>, command: u32, at: GuestAddr) -> Result<i64, i32> {
-        // extent_start u64, nr_extents u64, extent_order u32, mem_flags u32, domid u16
-        let argument: Argument<32> = self.argument(caller, NAME, at)?;
-        let (list, count) = (GuestAddr::new(argument.u64(0)), argument.u64(8).min(MOST));
-        let domain = self.subject(caller, NAME, argument.u16(24))?;
-        let order = Some(argument.u32(16)).filter(|order| ORDERS.contains(order));
-        let shift = order.ok_or(errno::EINVAL)?.saturating_add(PAGE_SHIFT);
-        let size = 1u64.checked_shl(shift).ok_or(errno::EINVAL)?;
+    fn reservation(&self, caller: &Caller<'_>, command: u32, at: GuestAddr) -> Done<i64> {
+        let call: Reservation = self.argument(caller, at)?;
+        let domain = self.subject(caller, call.domid)?;
+        let order = Some(call.extent_order).filter(|order| ORDERS.contains(order));
+        let size = order.and_then(|order| PAGE.checked_shl(order)).ok_or(errno::EINVAL)?;
+        let count = call.nr_extents.min(MOST);
         for done in 0..count {
-            let place = list.offset(done.saturating_mul(8));
-            match self.extent(caller, command, domain, place, size) {
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => return Ok(done.cast_signed()),
-                Ok(()) => {}
+            let place = item::<u64>(call.extent_start.0, done);
+            let changed = self.argument(caller, place).and_then(|page| {
+                let at = self.extent(domain, command, page, size)?;
+                // It was read from there: it is the caller's, unless the caller takes it away
+                // meanwhile.
+                if at == page { Ok(()) } else { self.tell(caller, place, at) }
+            });
+            if let Err(error) = changed {
+                return if done == 0 { Err(error) } else { Ok(done.cast_signed()) };
             }
         }
         Ok(count.cast_signed())
     }
 
-    fn extent(
-        &self,
-        caller: &Caller<'_>,
-        command: u32,
-        domain: DomainId,
-        place: GuestAddr,
-        size: u64,
-    ) -> Result<(), i32> {
-        let named: Argument<8> = self.argument(caller, NAME, place)?;
+    /// Gives or takes an extent; the page where it was, or is now.
+    fn extent(&self, domain: DomainId, command: u32, page: u64, size: u64) -> Done<u64> {
+        let mut slot = self.domain(domain);
+        let memory = &mut slot.as_mut().ok_or(errno::ESRCH)?.memory;
+        let behind = GuestAddr::new(memory.top().value().next_multiple_of(size));
         let increase = command == op::XENMEM_INCREASE_RESERVATION;
-        let at = {
-            let mut slot = self.domain(domain);
-            let memory = &mut slot.as_mut().ok_or(errno::ESRCH)?.memory;
-            let behind = GuestAddr::new(memory.top().value().next_multiple_of(size));
-            let at = if increase { behind } else { address(named.u64(0))? };
-            let mut frames = self.frames.lock();
-            let mut change = memory.change(&self.machine, &mut frames);
-            match command {
-                op::XENMEM_DECREASE_RESERVATION => change.withdraw(at, size),
-                _ => change.populate(at, size),
-            }?;
-            at
-        };
-        // It was read from there: it is the caller's, unless the caller takes it away meanwhile.
-        let page = (at.value() >> PAGE_SHIFT).to_le_bytes();
-        if !increase || self.copy_out(caller, place, &page) { Ok(()) } else { Err(errno::EFAULT) }
+        let at = if increase { behind } else { address(page)? };
+        let mut frames = self.frames.lock();
+        let mut change = memory.change(&self.machine, &mut frames);
+        match command {
+            op::XENMEM_DECREASE_RESERVATION => change.withdraw(at, size),
+            _ => change.populate(at, size),
+        }?;
+        Ok(at.value() / PAGE)
     }
 
     /// Maps a page that is not the domain's memory where there is none.
-    fn add_to_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<i64, i32> {
-        // domid u16, size u16, space u32, idx u64, gpfn u64
-        let a: Argument<24> = self.argument(caller, NAME, at)?;
-        let domain = self.subject(caller, NAME, a.u16(0))?;
-        self.map_space(domain, a.u32(4), a.u64(8), address(a.u64(16))?).map(|()| 0)
+    fn add_to_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Done {
+        let call: AddToPhysmap = self.argument(caller, at)?;
+        let domain = self.subject(caller, call.domid)?;
+        self.map_space(domain, call.space, call.idx, address(call.gpfn)?)
     }
 
     /// The same for many pages, and for other domains' pages; each has its own error.
-    fn add_to_physmap_batch(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<i64, i32> {
-        // domid u16, space u16, size u16, foreign domid u16, idxs u64, gpfns u64, errs u64
-        let a: Argument<32> = self.argument(caller, NAME, at)?;
-        let domain = self.subject(caller, NAME, a.u16(0))?;
-        let (space, count) = (u32::from(a.u16(2)), u64::from(a.u16(4)));
+    fn add_to_physmap_batch(&self, caller: &Caller<'_>, at: GuestAddr) -> Done {
+        let call: AddToPhysmapBatch = self.argument(caller, at)?;
+        let domain = self.subject(caller, call.domid)?;
+        let (space, count) = (u32::from(call.space), u64::from(call.size));
         if count > MOST_PAGES {
             return Err(errno::E2BIG);
         }
-        let item = |list, n: u64, size| GuestAddr::new(a.u64(list)).offset(n.saturating_mul(size));
         for n in 0..count {
-            let index: Argument<8> = self.argument(caller, NAME, item(8, n, 8))?;
-            let page: Argument<8> = self.argument(caller, NAME, item(16, n, 8))?;
-            let mapped = address(page.u64(0)).and_then(|to| {
+            let index = self.argument(caller, item::<u64>(call.idxs.0, n))?;
+            let page = self.argument(caller, item::<u64>(call.gpfns.0, n))?;
+            let mapped = address(page).and_then(|to| {
                 if space != op::XENMAPSPACE_GMFN_FOREIGN {
-                    return self.map_space(domain, space, index.u64(0), to);
+                    return self.map_space(domain, space, index, to);
                 }
                 if domain != caller.current.domain {
                     return Err(errno::EINVAL); // who has mapped it sees to its end
                 }
-                let lender = self.subject(caller, NAME, a.u16(6))?;
-                let page = address(index.u64(0))?;
+                let lender = self.subject(caller, call.u)?;
+                let page = address(index)?;
                 let mapping = Mapping { at: to, lender, reference: NO_ENTRY, write: true };
                 let mapped = self.map_lent(domain, mapping, Some(page));
                 mapped.map(|_| ()).map_err(|_| errno::EINVAL)
             });
-            let error = mapped.map_or_else(i32::saturating_neg, |()| 0);
-            if !self.copy_out(caller, item(24, n, 4), &error.to_le_bytes()) {
-                return Err(errno::EFAULT);
-            }
+            let error = mapped.err().unwrap_or(0).saturating_neg();
+            self.tell(caller, item::<i32>(call.errs.0, n), error)?;
         }
-        Ok(0)
+        Ok(())
     }
 
     /// Maps a page of the frame that the domain shares with the hypervisor.
-    fn map_space(&self, id: DomainId, space: u32, index: u64, to: GuestAddr) -> Result<(), i32> {
+    fn map_space(&self, id: DomainId, space: u32, index: u64, to: GuestAddr) -> Done {
         let mut slot = self.domain(id);
         let domain = slot.as_mut().ok_or(errno::ESRCH)?;
         let page = match space {
@@ -171,10 +151,9 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Takes out what `add_to_physmap` has mapped. What a grant has mapped goes by its handle.
-    fn remove_from_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<i64, i32> {
-        // domid u16, a hole, gpfn u64
-        let a: Argument<16> = self.argument(caller, NAME, at)?;
-        let (id, at) = (self.subject(caller, NAME, a.u16(0))?, address(a.u64(8))?);
+    fn remove_from_physmap(&self, caller: &Caller<'_>, at: GuestAddr) -> Done {
+        let call: RemoveFromPhysmap = self.argument(caller, at)?;
+        let (id, at) = (self.subject(caller, call.domid)?, address(call.gpfn)?);
         let mut slot = self.domain(id);
         let domain = slot.as_mut().ok_or(errno::ESRCH)?;
         let there = |mapping: &Mapping| mapping.at == at;
@@ -182,35 +161,32 @@ impl<M: Machine> Hypervisor<M> {
         if let Some(handle) = (0..MAPPINGS).find(lent) {
             drop(slot);
             let foreign = |mapping: &Mapping| there(mapping) && mapping.reference == NO_ENTRY;
-            return self.unmap_lent(id, handle, foreign).map(|()| 0).map_err(|_| errno::EBUSY);
+            return self.unmap_lent(id, handle, foreign).map_err(|_| errno::EBUSY);
         }
-        domain.memory.unmap_page(&self.machine, at).map(|_| 0).ok_or(errno::ENOENT)
+        domain.memory.unmap_page(&self.machine, at).map(|_| ()).ok_or(errno::ENOENT)
     }
 
     /// The memory map of the caller has one entry: memory, from 0 on.
-    fn memory_map(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<i64, i32> {
-        // nr_entries u32, a hole, buffer u64
-        let argument: Argument<16> = self.argument(caller, NAME, at)?;
-        if argument.u32(0) == 0 {
-            return Err(errno::EINVAL);
-        }
-        let top = self.domain(caller.current.domain).as_ref().map_or(0, |d| d.memory.top().value());
-        let buffer = GuestAddr::new(argument.u64(8));
-        let told = self.copy_out(caller, buffer.offset(8), &top.to_le_bytes())
-            && self.copy_out(caller, buffer, &0u64.to_le_bytes())
-            && self.copy_out(caller, buffer.offset(16), &RAM.to_le_bytes())
-            && self.copy_out(caller, at, &1u32.to_le_bytes());
-        if told { Ok(0) } else { Err(errno::EFAULT) }
+    fn memory_map(&self, caller: &Caller<'_>, at: GuestAddr) -> Done {
+        self.answer(caller, at, |call: &mut MemoryMap| {
+            if core::mem::replace(&mut call.nr_entries, 1) == 0 {
+                return Err(errno::EINVAL);
+            }
+            let top = self.with(caller.current.domain, |domain| domain.memory.top().value())?;
+            let buffer = GuestAddr::new(call.buffer.0);
+            self.tell(caller, buffer, 0u64)?;
+            self.tell(caller, buffer.offset(8), top)?;
+            self.tell(caller, buffer.offset(16), RAM)
+        })
     }
 }
 
 /// The guest real address of a page by its number.
-fn address(page: u64) -> Result<GuestAddr, i32> {
-    let at = page.checked_shl(PAGE_SHIFT).filter(|at| at >> PAGE_SHIFT == page);
-    at.map(GuestAddr::new).ok_or(errno::EINVAL)
+pub(super) fn address(page: u64) -> Done<GuestAddr> {
+    page.checked_mul(PAGE).map(GuestAddr::new).ok_or(errno::EINVAL)
 }
 
 /// How many pages so many bytes are.
 fn pages(bytes: u64) -> i64 {
-    (bytes >> PAGE_SHIFT).cast_signed()
+    (bytes / PAGE).cast_signed()
 }

@@ -27,10 +27,14 @@ use crate::{Current, Hypervisor, Processor, report};
 use core::fmt;
 use hv_abi::papr::code;
 use hv_abi::table::MAX_ARGUMENTS;
-use hv_abi::{Number, PaprCall, XenCall};
+use hv_abi::{Number, PaprCall, XEN_MARK, XenCall};
 use k42_wire::Event;
+use xen_sys::errno;
 
 const NO_RIGHT: &str = "needs a right that the domain has not";
+
+/// What comes of a Xen hypercall: a value, or an errno.
+type Done<T = ()> = Result<T, i32>;
 
 /// A hypercall being served.
 struct Caller<'a> {
@@ -43,21 +47,21 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn hypercall(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
         let caller = &mut Caller { processor, current, frame };
         let result = match Number::decode(caller.frame.gpr[3]) {
-            Number::Xen(number) => match XenCall::decode(number, &arguments(caller.frame)) {
-                None => {
-                    self.refused(
-                        caller,
-                        "a Xen hypercall",
-                        format_args!("there is no number {number}"),
-                    );
-                    xen::NO_SUCH_CALL
-                }
-                Some(call) if !current.rights.contains(call.right()) => {
-                    self.refused(caller, call.name(), NO_RIGHT);
-                    xen::NOT_PERMITTED
-                }
-                Some(call) => self.xen_call(caller, call),
-            },
+            Number::Xen(number) => {
+                let outcome = match XenCall::decode(number, &arguments(caller.frame)) {
+                    None => {
+                        let why = format_args!("there is no number {number}");
+                        self.refused_xen(caller, why);
+                        Err(errno::ENOSYS)
+                    }
+                    Some(call) if !current.rights.contains(call.right()) => {
+                        self.refused_xen(caller, NO_RIGHT);
+                        Err(errno::EPERM)
+                    }
+                    Some(call) => self.xen_call(caller, call),
+                };
+                outcome.unwrap_or_else(|errno| i64::from(errno).saturating_neg())
+            }
             Number::Papr(token) => self.papr_hypercall(caller, token),
         };
         caller.frame.gpr[3] = result.cast_unsigned();
@@ -91,6 +95,13 @@ impl<M: Machine> Hypervisor<M> {
         };
         let text = report::line(format_args!("{name}: {why}{}", At(caller.frame)));
         self.say(Event::Refused { number: id.number().into(), name: &who, text: &text });
+    }
+
+    /// The same for Xen's calls, of which the registers still say which it is.
+    #[inline(never)]
+    fn refused_xen(&self, caller: &Caller<'_>, why: impl fmt::Display) {
+        let call = XenCall::decode(caller.frame.gpr[3] & !XEN_MARK, &arguments(caller.frame));
+        self.refused(caller, call.map_or("a Xen hypercall", |call| call.name()), why);
     }
 }
 

@@ -1,8 +1,7 @@
 //! A domain's watchdog (SCHEDOP_watchdog): who does not call it in time is ended, with a report.
 
-use super::Caller;
-use super::argument::Argument;
-use crate::domain::{DomainId, MAX_DOMAINS};
+use super::{Caller, Done};
+use crate::domain::DomainId;
 use crate::machine::Machine;
 use crate::{Hypervisor, Processor};
 use k42_lib::GuestAddr;
@@ -14,13 +13,12 @@ const WATCHDOG: u32 = 1;
 impl<M: Machine> Hypervisor<M> {
     /// Sets up, calls or stops the caller's watchdog.
     #[inline(never)]
-    pub(super) fn watchdog(&self, caller: &Caller<'_>, at: GuestAddr) -> Result<i64, i32> {
-        let argument: Argument<8> = self.argument(caller, "sched_op", at)?;
-        let (id, seconds) = (argument.u32(0), u64::from(argument.u32(4)));
+    pub(super) fn watchdog(&self, caller: &Caller<'_>, at: GuestAddr) -> Done<i64> {
+        let sched::Watchdog { id, timeout } = self.argument(caller, at)?;
         let mut slot = self.domain(caller.current.domain);
         let watchdog = &mut slot.as_mut().ok_or(errno::ESRCH)?.watchdog;
-        let ticks = seconds.saturating_mul(M::TICKS_PER_SECOND);
-        let deadline = (seconds != 0).then(|| self.machine.timebase().saturating_add(ticks));
+        let ticks = u64::from(timeout).saturating_mul(M::TICKS_PER_SECOND);
+        let deadline = (timeout != 0).then(|| self.machine.timebase().saturating_add(ticks));
         match (id, *watchdog) {
             (0, _) if deadline.is_none() => return Err(errno::EINVAL),
             (0, Some(_)) => return Err(errno::ENOSPC),
@@ -33,7 +31,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Ends the domains whose watchdogs have not been called. One processor does it for all.
     pub(crate) fn check_watchdogs(&self, processor: &mut Processor) {
         let now = self.machine.timebase();
-        for id in (1..=MAX_DOMAINS).filter_map(|n| DomainId::new(u16::try_from(n).ok()?)) {
+        for id in (1..).map_while(DomainId::new) {
             let expired = self.domain(id).as_mut().is_some_and(|domain| {
                 let expired = domain.watchdog.take_if(|deadline| *deadline <= now).is_some();
                 if expired && domain.reason == 0 {

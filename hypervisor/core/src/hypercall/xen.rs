@@ -1,22 +1,12 @@
 //! Xen's calls, as our own guests make them (public/*.h; numbers in `xen_sys`).
 
-use super::Caller;
+use super::{Caller, Done};
 use crate::Hypervisor;
 use crate::machine::Machine;
 use hv_abi::XenCall;
 use k42_lib::GuestAddr;
 use k42_wire::End;
 use xen_sys::{errno, sched, version, xen};
-
-/// What an unknown number gives.
-pub(super) const NO_SUCH_CALL: i64 = -(errno::ENOSYS as i64);
-/// What a call gives that the domain has no right to.
-pub(super) const NOT_PERMITTED: i64 = -(errno::EPERM as i64);
-/// What a call gives that names memory that is not the domain's.
-pub(super) const BAD_ADDRESS: i64 = -(errno::EFAULT as i64);
-/// What a call gives that asks for more than there is.
-pub(super) const NO_ENTRY: i64 = -(errno::ENOENT as i64);
-const INVALID: i64 = -(errno::EINVAL as i64);
 
 /// The version of Xen's interface that the structures follow, as XENVER_version gives it.
 const INTERFACE: i64 = (4 << 16) | 17;
@@ -27,17 +17,43 @@ const CHUNK: usize = 128;
 /// The most bytes one console call moves, so that a call is short.
 const MOST: u64 = 4096;
 
+/// Moves `count` bytes in chunks until one of them moves nothing; how many were moved. `each` gets
+/// where its chunk is in the guest's buffer, and room for it.
+pub(super) fn in_chunks(
+    buffer: GuestAddr,
+    count: u64,
+    mut each: impl FnMut(GuestAddr, &mut [u8]) -> Done<usize>,
+) -> Done<u64> {
+    let (mut chunk, mut done) = ([0; CHUNK], 0_u64);
+    while done < count {
+        let left = usize::try_from(count.saturating_sub(done)).unwrap_or(CHUNK).min(CHUNK);
+        match each(buffer.offset(done), chunk.get_mut(..left).unwrap_or_default())? {
+            0 => break,
+            moved => done = done.saturating_add(moved as u64),
+        }
+    }
+    Ok(done)
+}
+
 // What takes more than a few instructions is out of line: a short call shall not save the registers
 // that a long one needs.
 impl<M: Machine> Hypervisor<M> {
     #[inline]
-    pub(super) fn xen_call(&self, caller: &mut Caller<'_>, call: XenCall) -> i64 {
-        match call {
-            XenCall::XenVersion { command, argument: _ } => match u32::try_from(command) {
-                Ok(version::XENVER_VERSION) => INTERFACE,
-                _ => NO_SUCH_CALL,
-            },
-            XenCall::MemoryOp { command, argument } => self.memory_op(caller, command, argument),
+    pub(super) fn xen_call(&self, caller: &mut Caller<'_>, call: XenCall) -> Done<i64> {
+        let done = match call {
+            XenCall::XenVersion { command, argument: _ } => {
+                let known = command == version::XENVER_VERSION.into();
+                return known.then_some(INTERFACE).ok_or(errno::ENOSYS);
+            }
+            XenCall::MemoryOp { command, argument } => {
+                return self.memory_op(caller, command, argument);
+            }
+            XenCall::VcpuOp { command, vcpu, argument } => {
+                return self.vcpu_op(caller, command, vcpu, argument);
+            }
+            XenCall::ConsoleIo { command, count, buffer } => {
+                return self.console_io(caller, command, count, buffer);
+            }
             XenCall::HvmOp { command, argument } => self.hvm_op(caller, command, argument),
             XenCall::Domctl { argument } => self.domctl(caller, argument),
             XenCall::Sysctl { argument } => self.sysctl(caller, argument),
@@ -47,78 +63,55 @@ impl<M: Machine> Hypervisor<M> {
             XenCall::EventChannelOp { command, argument } => {
                 self.event_channel_op(caller, command, argument)
             }
-            XenCall::VcpuOp { command, vcpu, argument } => {
-                self.vcpu_op(caller, command, vcpu, argument)
-            }
-            XenCall::ConsoleIo { command, count, buffer } => match u32::try_from(command) {
-                Ok(xen::CONSOLEIO_WRITE) => self.console_write(caller, count, buffer),
-                Ok(xen::CONSOLEIO_READ) => self.console_read(caller, count, buffer),
-                _ => NO_SUCH_CALL,
-            },
             XenCall::SchedOp { command, argument } => match u32::try_from(command) {
                 Ok(sched::SCHEDOP_YIELD) => {
                     self.yield_now(caller.processor);
-                    0
+                    Ok(())
                 }
-                Ok(sched::SCHEDOP_BLOCK) => {
-                    self.block_for_event(caller);
-                    0
-                }
+                Ok(sched::SCHEDOP_BLOCK) => self.block_for_event(caller),
                 Ok(sched::SCHEDOP_POLL) => self.poll(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN) => self.shutdown(caller, argument),
                 Ok(sched::SCHEDOP_SHUTDOWN_CODE) => self.latch_code(caller, argument),
-                Ok(sched::SCHEDOP_WATCHDOG) => self
-                    .watchdog(caller, argument)
-                    .unwrap_or_else(|error| i64::from(error).saturating_neg()),
-                _ => NO_SUCH_CALL,
+                Ok(sched::SCHEDOP_WATCHDOG) => return self.watchdog(caller, argument),
+                _ => Err(errno::ENOSYS),
             },
             XenCall::Measurement { buffer } => self.read_measurement(caller, buffer),
             XenCall::MeasurementLog { number, buffer } => self.read_log(caller, number, buffer),
-        }
+        };
+        done.map(|()| 0)
     }
 
+    /// Writes to or reads from the domain's console; how many bytes.
     #[inline(never)]
-    fn console_write(&self, caller: &Caller<'_>, count: u64, buffer: GuestAddr) -> i64 {
+    fn console_io(
+        &self,
+        caller: &Caller<'_>,
+        command: u64,
+        count: u64,
+        buffer: GuestAddr,
+    ) -> Done<i64> {
         let channel = caller.current.domain.channel();
-        let count = count.min(MOST);
-        let mut done: u64 = 0;
-        while done < count {
-            let mut chunk = [0; CHUNK];
-            let length = usize::try_from(count.saturating_sub(done)).unwrap_or(CHUNK).min(CHUNK);
-            let Some(part) = chunk.get_mut(..length) else { break };
-            if !self.copy_in(caller, buffer.offset(done), part) {
-                self.refused(caller, "console_io", "its buffer is not the domain's memory");
-                return BAD_ADDRESS;
-            }
-            self.console.lock().write(&self.machine, channel, part);
-            done = done.saturating_add(length as u64);
-        }
-        done.cast_signed()
+        let moved = match u32::try_from(command) {
+            Ok(xen::CONSOLEIO_WRITE) => in_chunks(buffer, count.min(MOST), |at, part| {
+                self.buffer(caller, self.copy_in(caller, at, part))?;
+                self.console.lock().write(&self.machine, channel, part);
+                Ok(part.len())
+            }),
+            Ok(xen::CONSOLEIO_READ) => in_chunks(buffer, count.min(CHUNK as u64), |at, room| {
+                // Nothing is taken from the console before the buffer has proved to be the domain's.
+                self.buffer(caller, self.copy_in(caller, at, room))?;
+                let got = self.console.lock().read(&self.machine, channel, room);
+                let told = room.get(..got).is_some_and(|part| self.copy_out(caller, at, part));
+                if told { Ok(got) } else { Err(errno::EFAULT) }
+            }),
+            _ => Err(errno::ENOSYS),
+        };
+        moved.map(u64::cast_signed)
     }
 
     #[inline(never)]
-    fn console_read(&self, caller: &Caller<'_>, count: u64, buffer: GuestAddr) -> i64 {
-        let channel = caller.current.domain.channel();
-        let mut chunk = [0; CHUNK];
-        let length = usize::try_from(count).unwrap_or(CHUNK).min(CHUNK);
-        let Some(room) = chunk.get_mut(..length) else { return INVALID };
-        // Nothing is taken from the console before the buffer has proved to be the domain's.
-        let mut probe = [0; CHUNK];
-        let probed = probe.get_mut(..length).is_some_and(|p| self.copy_in(caller, buffer, p));
-        if !probed {
-            self.refused(caller, "console_io", "its buffer is not the domain's memory");
-            return BAD_ADDRESS;
-        }
-        let got = self.console.lock().read(&self.machine, channel, room);
-        match chunk.get(..got) {
-            Some(part) if self.copy_out(caller, buffer, part) => got as i64,
-            _ => BAD_ADDRESS,
-        }
-    }
-
-    #[inline(never)]
-    fn shutdown(&self, caller: &mut Caller<'_>, argument: GuestAddr) -> i64 {
-        let Some(reason) = self.u32_argument(caller, argument) else { return BAD_ADDRESS };
+    fn shutdown(&self, caller: &mut Caller<'_>, argument: GuestAddr) -> Done {
+        let sched::Shutdown { reason } = self.argument(caller, argument)?;
         let id = caller.current.domain;
         let code = self.domain(id).as_ref().and_then(|d| d.shutdown_code).unwrap_or(reason);
         match code {
@@ -132,28 +125,23 @@ impl<M: Machine> Hypervisor<M> {
                 let [status, ..] = code.to_le_bytes();
                 self.end(caller.processor, id, End::Exit(status));
             }
-            _ => return INVALID,
+            _ => return Err(errno::EINVAL),
         }
-        0
+        Ok(())
     }
 
     #[inline(never)]
-    fn latch_code(&self, caller: &Caller<'_>, argument: GuestAddr) -> i64 {
-        let Some(code) = self.u32_argument(caller, argument) else { return BAD_ADDRESS };
-        if let Some(domain) = self.domain(caller.current.domain).as_mut() {
-            domain.shutdown_code = Some(code);
-        }
-        0
+    fn latch_code(&self, caller: &Caller<'_>, argument: GuestAddr) -> Done {
+        let sched::Shutdown { reason } = self.argument(caller, argument)?;
+        self.with(caller.current.domain, |domain| domain.shutdown_code = Some(reason))
     }
 
-    /// The one field of `sched_shutdown`.
-    fn u32_argument(&self, caller: &Caller<'_>, argument: GuestAddr) -> Option<u32> {
-        let mut bytes = [0; 4];
-        if !self.copy_in(caller, argument, &mut bytes) {
-            self.refused(caller, "sched_op", "its argument is not the domain's memory");
-            return None;
+    /// Reports a call whose buffer could not be copied, as it is no memory of the caller's.
+    pub(super) fn buffer(&self, caller: &Caller<'_>, copied: bool) -> Done {
+        if !copied {
+            self.refused_xen(caller, "its buffer is not the domain's memory");
         }
-        Some(u32::from_le_bytes(bytes))
+        copied.then_some(()).ok_or(errno::EFAULT)
     }
 
     /// Copies from the caller's memory; false when it is not the caller's.
