@@ -9,6 +9,7 @@ use crate::vcpu::{Ask, State, Vcpu, VcpuId};
 use crate::{Current, Hypervisor, Processor};
 use k42_lib::{msr, vector};
 use k42_wire::Channel;
+use xen_sys::trace::TRC_HVM_VMEXIT64;
 
 /// What the processor does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,11 @@ impl<M: Machine> Hypervisor<M> {
         vector: u16,
         frame: &mut Frame,
     ) {
+        self.trace(
+            processor,
+            TRC_HVM_VMEXIT64,
+            [vector.into(), low(frame.nip), low(frame.nip >> 32)],
+        );
         match vector {
             vector::HYPERVISOR_DECREMENTER => self.tick(processor),
             // A kick, or the guest has enabled interrupts while one waits: see below.
@@ -240,6 +246,11 @@ impl<M: Machine> Hypervisor<M> {
         frame.nip = u64::from(vector);
         frame.msr = msr::SF | msr::ME | order;
     }
+}
+
+/// The lower half of a register.
+pub(crate) const fn low(register: u64) -> u32 {
+    (register & 0xffff_ffff) as u32
 }
 
 /// Where a guest was.

@@ -40,6 +40,7 @@ mod report;
 pub mod schedule;
 mod start;
 mod timer;
+mod trace;
 pub mod vcpu;
 #[cfg(feature = "walker")]
 pub mod walker;
@@ -60,6 +61,7 @@ use measure::Log;
 use schedule::account::Rank;
 use schedule::queue::RunQueue;
 use spin::{Mutex, MutexGuard};
+use trace::{Trace, Writer};
 use vcpu::{MAX_VCPUS, Vcpu};
 use xen_sys::errno;
 
@@ -87,6 +89,7 @@ pub struct Hypervisor<M> {
     /// What is left of created domains that have ended.
     remains: Mutex<RemainsList>,
     lan: Mutex<Switch>,
+    trace: Trace,
     /// How many processors take part.
     processors: AtomicU32,
     /// Timebase at the hypervisor's entry.
@@ -126,6 +129,7 @@ pub struct Processor {
     examine: bool,
     /// What its domain then ends for.
     crash: Option<report::Line>,
+    writer: Writer,
 }
 
 impl Processor {
@@ -143,6 +147,7 @@ impl Processor {
             listening: false,
             examine: false,
             crash: None,
+            writer: Writer::START,
         }
     }
 
@@ -173,6 +178,7 @@ impl<M: Machine> Hypervisor<M> {
             console: Mutex::new(Console::new()),
             remains: Mutex::new(RemainsList::new_const()),
             lan: Mutex::new(Switch::new()),
+            trace: Trace::new(),
             processors: AtomicU32::new(1),
             entered: AtomicU64::new(0),
         }

@@ -19,6 +19,7 @@ use account::Rank;
 use core::sync::atomic::Ordering;
 use queue::{Choice, Entry, bit};
 use spin::MutexGuard;
+use xen_sys::trace::{TRC_SCHED_SWITCH_INFNEXT, TRC_SCHED_SWITCH_INFPREV};
 
 /// The longest a vCPU runs while others wait, and the longest before consoles are looked at.
 pub const SLICE_TICKS: u64 = 512_000_000 / 100;
@@ -168,6 +169,8 @@ impl<M: Machine> Hypervisor<M> {
     /// Charges the current vCPU for its time and puts it back, unless it waits for something.
     pub(crate) fn put_back(&self, processor: &mut Processor) {
         let Some(current) = processor.current.take() else { return };
+        let Current { domain, server, .. } = current;
+        self.trace(processor, TRC_SCHED_SWITCH_INFPREV, [domain.number().into(), server, 0]);
         let Some(slot) = self.vcpu(current.vcpu) else { return };
         let now = self.machine.timebase();
         let used = now.saturating_sub(processor.since);
@@ -260,6 +263,7 @@ impl<M: Machine> Hypervisor<M> {
         processor.rank = rank;
         let Status { domain, rights, server, .. } = *status;
         processor.current = Some(Current { vcpu, server, domain, rights });
+        self.trace(processor, TRC_SCHED_SWITCH_INFNEXT, [domain.number().into(), server, 0]);
         if status.times_at.is_some() {
             slot.ask(Ask::TIMES);
         }

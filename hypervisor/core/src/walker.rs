@@ -16,6 +16,7 @@ use crate::vcpu::{MAX_VCPUS, State, Status, VcpuId};
 use crate::{Hypervisor, MAX_PROCESSORS, ProcessorId};
 use arrayvec::ArrayVec;
 use core::fmt;
+use hv_abi::Rights;
 use k42_lib::RealAddr;
 use k42_lib::radix::{ADDRESS_BITS, Access, Entry, LeafSize, TableSize};
 use spin::MutexGuard;
@@ -108,7 +109,8 @@ impl<M: Machine> Hypervisor<M> {
             self.vcpus.iter().map(|slot| slot.status.lock()).collect();
         let queues: ArrayVec<MutexGuard<'_, RunQueue>, MAX_PROCESSORS> =
             self.queues.iter().map(spin::Mutex::lock).collect();
-        let all = All { machine: &self.machine, domains: &domains, frames: &frames };
+        let traced = self.traced();
+        let all = All { machine: &self.machine, domains: &domains, frames: &frames, traced };
         all.owners(wrong);
         let ports = all.living().filter(|(_, domain)| domain.lan.is_some());
         let ports = ports.fold(0, |open, (id, _)| open | crate::lan::bit(id));
@@ -159,6 +161,8 @@ struct All<'a, M> {
     machine: &'a M,
     domains: &'a [MutexGuard<'a, Option<Domain>>],
     frames: &'a Frames,
+    /// The trace buffers, which controllers may have mapped.
+    traced: core::ops::Range<u64>,
 }
 
 impl<M: Machine> All<'_, M> {
@@ -253,8 +257,9 @@ impl<M: Machine> All<'_, M> {
         let page = RealAddr::new(page);
         let offset = page.offset_in(FRAME_SIZE);
         let table = grants::offset::TABLE..grants::offset::USES;
-        domain.shared == Some(page.align_down(FRAME_SIZE))
-            && (offset == 0 || table.contains(&offset))
+        let own = domain.shared == Some(page.align_down(FRAME_SIZE))
+            && (offset == 0 || table.contains(&offset));
+        own || domain.rights.contains(Rights::CONTROL) && self.traced.contains(&page.value())
     }
 
     /// How many frames of the domain those pages are.

@@ -28,6 +28,7 @@ pub mod hvm;
 pub mod memory;
 pub mod sched;
 pub mod sysctl;
+pub mod trace;
 pub mod vcpu;
 pub mod version;
 pub mod xen;

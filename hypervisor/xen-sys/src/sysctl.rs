@@ -9,10 +9,23 @@ numbers! {
 
     /// Read what the hypervisor has written, by [`ReadConsole`].
     XEN_SYSCTL_READCONSOLE: u32 = 1, "XEN_SYSCTL_readconsole";
+    /// Trace buffers, by [`TbufOp`].
+    XEN_SYSCTL_TBUF_OP: u32 = 2, "XEN_SYSCTL_tbuf_op";
     /// Processors and memory of the machine, by [`PhysicalInfo`].
     XEN_SYSCTL_PHYSINFO: u32 = 3, "XEN_SYSCTL_physinfo";
     /// All domains' states.
     XEN_SYSCTL_GETDOMAININFOLIST: u32 = 6, "XEN_SYSCTL_getdomaininfolist";
+
+    /// Where are they?
+    XEN_SYSCTL_TBUFOP_GET_INFO: u32 = 0, "XEN_SYSCTL_TBUFOP_get_info";
+    /// Which events are noted, from the next enabling on.
+    XEN_SYSCTL_TBUFOP_SET_EVT_MASK: u32 = 2, "XEN_SYSCTL_TBUFOP_set_evt_mask";
+    /// How many pages each has.
+    XEN_SYSCTL_TBUFOP_SET_SIZE: u32 = 3, "XEN_SYSCTL_TBUFOP_set_size";
+    /// Note events.
+    XEN_SYSCTL_TBUFOP_ENABLE: u32 = 4, "XEN_SYSCTL_TBUFOP_enable";
+    /// Note none.
+    XEN_SYSCTL_TBUFOP_DISABLE: u32 = 5, "XEN_SYSCTL_TBUFOP_disable";
 }
 
 structures! {
@@ -60,6 +73,26 @@ structures! {
         count: u32,
         /// A hole.
         _hole: [u8; 4],
+    }
+
+    /// Argument of `XEN_SYSCTL_tbuf_op`.
+    "struct xen_sysctl_tbuf_op" TbufOp {
+        /// In: one of `XEN_SYSCTL_TBUFOP_*`.
+        cmd: u32,
+        /// A hole.
+        _hole: [u8; 4],
+        /// Processors; always all.
+        cpu_mask: [u64; 2],
+        /// In: bits of the events that are wanted.
+        evt_mask: u32,
+        /// A hole.
+        _hole_after: [u8; 4],
+        /// Out: the page with the list of buffers.
+        buffer_mfn: u64,
+        /// In: pages of a buffer; out: bytes of the list.
+        size: u32,
+        /// A hole.
+        _hole_at_end: [u8; 4],
     }
 
     /// Argument of `XEN_SYSCTL_physinfo`.

@@ -38,7 +38,7 @@ macro_rules! all {
 }
 
 fn numbers() -> Vec<(&'static str, i64)> {
-    all!(NUMBERS: errno xen version sched vcpu event_channel memory grant_table hvm domctl sysctl)
+    all!(NUMBERS: errno xen version sched vcpu event_channel memory grant_table hvm domctl sysctl trace)
 }
 
 fn structures() -> Vec<&'static Structure> {
@@ -52,6 +52,7 @@ fn structures() -> Vec<&'static Structure> {
         crate::hvm::STRUCTURES,
         crate::domctl::STRUCTURES,
         crate::sysctl::STRUCTURES,
+        crate::trace::STRUCTURES,
     ];
     modules.into_iter().flatten().collect()
 }
@@ -82,7 +83,7 @@ fn values_in_c(expressions: &[(String, i64)]) -> Vec<i64> {
          #include <xen/version.h>\n#include <xen/sched.h>\n\
          #include <xen/vcpu.h>\n#include <xen/event_channel.h>\n#include <xen/memory.h>\n\
          #include <xen/grant_table.h>\n#include <xen/hvm/hvm_op.h>\n#include <xen/hvm/params.h>\n\
-         #include <xen/domctl.h>\n#include <xen/sysctl.h>\nvoid values(void) {\n",
+         #include <xen/domctl.h>\n#include <xen/sysctl.h>\n#include <xen/trace.h>\nvoid values(void) {\n",
     );
     for (expression, _) in expressions {
         let line =

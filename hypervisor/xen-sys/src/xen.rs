@@ -32,6 +32,8 @@ numbers! {
 
     /// The caller itself.
     DOMID_SELF: DomainId = 0x7ff0, "DOMID_SELF";
+    /// The hypervisor itself.
+    DOMID_XEN: DomainId = 0x7ff2, "DOMID_XEN";
     /// No domain.
     DOMID_INVALID: DomainId = 0x7ff4, "DOMID_INVALID";
 

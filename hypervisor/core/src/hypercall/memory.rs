@@ -8,11 +8,11 @@ use crate::frames::FRAME_SIZE;
 use crate::grants::{MAPPINGS, Mapping, NO_ENTRY, PAGE, TABLE_PAGES};
 use crate::machine::Machine;
 use hv_abi::Rights;
-use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
-use xen_sys::errno;
+use k42_lib::{GuestAddr, RealAddr};
 use xen_sys::memory::{self as op, AddToPhysmap, AddToPhysmapBatch};
 use xen_sys::memory::{MemoryMap, RemoveFromPhysmap, Reservation};
+use xen_sys::{errno, xen};
 
 /// Extents have 2^order pages: a frame at least, a leaf of 2 MiB at most.
 const ORDERS: core::ops::RangeInclusive<u32> = 4..=9;
@@ -119,6 +119,9 @@ impl<M: Machine> Hypervisor<M> {
                 if domain != caller.current.domain {
                     return Err(errno::EINVAL); // who has mapped it sees to its end
                 }
+                if call.u == xen::DOMID_XEN {
+                    return self.map_trace(caller, index, to);
+                }
                 let lender = self.subject(caller, call.u)?;
                 let page = address(index)?;
                 let mapping = Mapping { at: to, lender, reference: NO_ENTRY, write: true };
@@ -144,9 +147,22 @@ impl<M: Machine> Hypervisor<M> {
             _ => return Err(errno::EINVAL),
         };
         let shared = domain.shared.ok_or(errno::EINVAL)?.offset(page.saturating_mul(PAGE));
+        self.map_shared(domain, shared, to)
+    }
+
+    /// Maps a page of the trace buffers for a controller.
+    fn map_trace(&self, caller: &Caller<'_>, page: u64, to: GuestAddr) -> Done {
+        if !caller.current.rights.contains(Rights::CONTROL) {
+            return Err(errno::EPERM);
+        }
+        let page = self.trace_page(page).ok_or(errno::EINVAL)?;
+        self.with(caller.current.domain, |domain| self.map_shared(domain, page, to))?
+    }
+
+    fn map_shared(&self, domain: &mut Domain, page: RealAddr, to: GuestAddr) -> Done {
         let mut frames = self.frames.lock();
         let mut change = domain.memory.change(&self.machine, &mut frames);
-        let mapped = change.map_page(to, shared, Access::READ | Access::WRITE);
+        let mapped = change.map_page(to, page, Access::READ | Access::WRITE);
         mapped.map_err(|_| errno::EINVAL)
     }
 

@@ -21,7 +21,7 @@ mod watchdog;
 mod xen;
 pub mod xics;
 
-use crate::exit::At;
+use crate::exit::{At, low};
 use crate::machine::{Frame, Machine};
 use crate::{Current, Hypervisor, Processor, report};
 use core::fmt;
@@ -30,6 +30,7 @@ use hv_abi::table::MAX_ARGUMENTS;
 use hv_abi::{Number, PaprCall, XEN_MARK, XenCall};
 use k42_wire::Event;
 use xen_sys::errno;
+use xen_sys::trace::TRC_HVM_VMMCALL;
 
 const NO_RIGHT: &str = "needs a right that the domain has not";
 
@@ -45,6 +46,7 @@ struct Caller<'a> {
 
 impl<M: Machine> Hypervisor<M> {
     pub(crate) fn hypercall(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
+        self.trace(processor, TRC_HVM_VMMCALL, [low(frame.gpr[3]), low(frame.gpr[4]), 0]);
         let caller = &mut Caller { processor, current, frame };
         let result = match Number::decode(caller.frame.gpr[3]) {
             Number::Xen(number) => {

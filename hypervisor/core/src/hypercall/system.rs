@@ -34,6 +34,7 @@ impl<M: Machine> Hypervisor<M> {
             op::XEN_SYSCTL_READCONSOLE => {
                 self.answer(caller, own, |call| self.read_history(caller, call))
             }
+            op::XEN_SYSCTL_TBUF_OP => self.answer(caller, own, |call| self.trace_control(call)),
             _ => Err(errno::ENOSYS),
         }
     }
