@@ -53,7 +53,7 @@ pub fn crate_sites(folder: &str) -> anyhow::Result<Vec<Site>> {
     let mut found = Vec::new();
     for path in files(&crate::root().join(folder), "rs")? {
         let file = path.strip_prefix(crate::root())?.to_string_lossy().into_owned();
-        if !count::is_tests(&file) && !count::is_host_only(&file) {
+        if !count::is_tests(&file) && !count::is_elsewhere(&file) {
             found.extend(sites(&file, &std::fs::read_to_string(&path)?));
         }
     }

@@ -50,6 +50,8 @@ fn what_works_at_boot_is_out_of_a_guests_reach() {
             let reached: Vec<_> = after.iter().filter(|name| name.contains(module)).collect();
             assert!(reached.is_empty(), "{image}: {file} runs after boot: {reached:?}");
         }
+        let guests: Vec<_> = all.iter().filter(|name| name.contains("hv_abi::guest")).collect();
+        assert!(guests.is_empty(), "{image} has what is for guests: {guests:?}");
         let found = all.iter().any(|name| name.contains("boot_archive::read::"));
         assert!(found, "the check finds nothing in {image}");
     }

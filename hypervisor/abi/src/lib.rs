@@ -1,21 +1,23 @@
 //! The hypercalls of the two personalities, each in one table: number, name, typed arguments, the
-//! right it needs and a line of documentation. The table makes the decoder, the guest-side stubs,
-//! the names in messages and the rows a manual page is printed from ([`table`]).
+//! right it needs and a line of documentation. The table makes the decoder, the guest-side stubs
+//! ([`guest`]), the names in messages and the rows a manual page is printed from ([`table`]).
 //!
 //! Used verbatim by both sides: `hypervisor/core` decodes, `guest-kernel/arch` calls. There is no
 //! logic here. Xen's own numbers and structures are in `hypervisor/xen-sys`.
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod guest;
 pub mod papr;
 pub mod rights;
 pub mod rtas;
 pub mod table;
 pub mod xen;
 
+pub use guest::Trap;
 pub use papr::PaprCall;
 pub use rights::Rights;
-pub use table::{Argument, Row, Trap};
+pub use table::{Argument, Row};
 pub use xen::XenCall;
 
 /// A call of either personality, as r3 names it.
@@ -34,14 +36,6 @@ impl Number {
     /// Which personality's call r3 means.
     pub const fn decode(r3: u64) -> Number {
         if r3 & XEN_MARK == XEN_MARK { Number::Xen(r3 & !XEN_MARK) } else { Number::Papr(r3) }
-    }
-
-    /// The value of r3 that makes the call.
-    pub const fn encode(self) -> u64 {
-        match self {
-            Number::Xen(number) => XEN_MARK | number,
-            Number::Papr(token) => token,
-        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The macro behind both tables, and the few types it speaks of.
+//! The macro behind both tables, and the few types it speaks of. What it makes for guests is in
+//! [`crate::guest`].
 
 use crate::Rights;
 use k42_lib::GuestAddr;
@@ -23,20 +24,15 @@ pub struct Row {
     pub doc: &'static str,
 }
 
-/// A kind of argument: how it travels in a register.
+/// A kind of argument: how it comes in a register.
 pub trait Argument {
     /// Takes it from a register: no side effect, no judgement.
     fn from_register(value: u64) -> Self;
-    /// Puts it in a register.
-    fn to_register(self) -> u64;
 }
 
 impl Argument for u64 {
     fn from_register(value: u64) -> u64 {
         value
-    }
-    fn to_register(self) -> u64 {
-        self
     }
 }
 
@@ -44,15 +40,6 @@ impl Argument for GuestAddr {
     fn from_register(value: u64) -> GuestAddr {
         GuestAddr::new(value)
     }
-    fn to_register(self) -> u64 {
-        self.value()
-    }
-}
-
-/// A guest's way into the hypervisor: `sc 1` with these registers. Returns r3 to r12.
-pub trait Trap {
-    /// Makes the call.
-    fn hypercall(&self, r3: u64, arguments: [u64; MAX_ARGUMENTS]) -> [u64; MAX_ARGUMENTS + 1];
 }
 
 /// Declares a personality's calls. See [`crate::xen`] for what a row looks like.
@@ -119,24 +106,6 @@ macro_rules! hypercall_table {
             }
         }
 
-        /// The guest's side: one function a row. Each returns r3 to r12 as the hypervisor left them.
-        pub mod stub {
-            #[allow(unused_imports)] // a table may use one of the two
-            use k42_lib::GuestAddr;
-            use $crate::table::MAX_ARGUMENTS;
-            $(
-                #[doc = $doc]
-                #[inline]
-                #[allow(clippy::too_many_arguments)] // a call has as many as its specification says
-                pub fn $name(trap: &impl $crate::Trap $(, $argument: $type )*) -> [u64; MAX_ARGUMENTS + 1] {
-                    let given: &[u64] = &[ $( <$type as $crate::Argument>::to_register($argument) ),* ];
-                    let mut registers = [0; MAX_ARGUMENTS];
-                    for (register, value) in registers.iter_mut().zip(given) {
-                        *register = *value;
-                    }
-                    trap.hypercall($encode($number).encode(), registers)
-                }
-            )*
-        }
+        $crate::guest_side! { $encode; $( $doc $number $name ( $( $argument: $type ),* ) )* }
     };
 }

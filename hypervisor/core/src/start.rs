@@ -7,6 +7,7 @@ use crate::domain::DomainId;
 use crate::frames::{Frames, Owner};
 use crate::machine::{Machine, Partition, Start};
 use crate::measure;
+use crate::schedule::Refused;
 use crate::schedule::account::{Allowance, Share};
 use crate::{Hypervisor, MAX_PROCESSORS};
 use boot_archive::{Archive, DomainImage, Scheduling};
@@ -14,6 +15,29 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 use k42_lib::GuestAddr;
 use k42_measure::Kind;
+
+/// As the reason why a domain of the archive is not started.
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CreateError::Number(number) => write!(f, "domain number {number} is taken or invalid"),
+            CreateError::Memory(wanted, free) => write!(
+                f,
+                "needs {} MiB and {} MiB are free: give the machine more memory or the domain less",
+                wanted >> 20,
+                free >> 20
+            ),
+            CreateError::Vcpus(count) => write!(f, "{count} vCPUs are none or more than there are"),
+            CreateError::Load(at) => write!(f, "its image at {at:#x} lies outside its memory"),
+            CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
+            CreateError::Log => write!(f, "the measurement log is full: boot the machine again"),
+            CreateError::Share(Refused::Full) => {
+                f.write_str("no processor that it may use has so much time free to reserve")
+            }
+            CreateError::Share(_) => f.write_str("its share of the processors cannot be held"),
+        }
+    }
+}
 
 impl<M: Machine> Hypervisor<M> {
     /// Gives it storage and processors. `entered` is the timebase at the image's first instruction.
