@@ -16,7 +16,7 @@ use hv_core::{Fault, Frame, Hypervisor, Machine, Partition, ProcessorId, Start, 
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{GuestAddr, RealAddr};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use spin::{Mutex, MutexGuard};
 
 /// What the TLB knows translations of.
 const PAGE: u64 = 1 << 12;
@@ -70,9 +70,22 @@ pub struct State {
     pub fault: Fault,
 }
 
+/// What several processors that run at once need of whoever runs them: to sleep and be woken. The
+/// machine alone has nobody to wait for, and lets its time pass instead.
+pub trait Host: Send + Sync {
+    /// The calling processor's [`Machine::set_alarm`].
+    fn set_alarm(&self, at: u64);
+    /// Its [`Machine::wait`].
+    fn wait(&self);
+    /// [`Machine::kick`].
+    fn kick(&self, processor: ProcessorId);
+}
+
 /// A machine in the host's memory.
 #[derive(Default)]
 pub struct Fake {
+    /// Who runs its processors, where they run at once.
+    pub host: Option<Box<dyn Host>>,
     state: Mutex<State>,
     size: u64,
 }
@@ -80,12 +93,12 @@ pub struct Fake {
 impl Fake {
     /// A machine with `mebibytes` of storage.
     pub fn new(mebibytes: u64) -> Fake {
-        Fake { state: Mutex::default(), size: mebibytes << 20 }
+        Fake { size: mebibytes << 20, ..Fake::default() }
     }
 
     /// Its state.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// All of its storage, free.
@@ -318,9 +331,15 @@ impl Machine for Fake {
 
     fn set_alarm(&self, at: u64) {
         self.state().alarm = at;
+        if let Some(host) = &self.host {
+            host.set_alarm(at);
+        }
     }
 
     fn wait(&self) {
+        if let Some(host) = &self.host {
+            return host.wait();
+        }
         let mut state = self.state();
         assert_ne!(state.alarm, u64::MAX, "nothing would ever end this processor's sleep");
         state.now = state.now.max(state.alarm);
@@ -328,6 +347,9 @@ impl Machine for Fake {
 
     fn kick(&self, processor: ProcessorId) {
         self.state().kicked.insert(processor.0);
+        if let Some(host) = &self.host {
+            host.kick(processor);
+        }
     }
 
     fn console_write(&self, bytes: &[u8]) {
