@@ -15,8 +15,8 @@ use hv_core::frames::{Entry, FRAME_SIZE, Frames};
 use hv_core::{Fault, Frame, Hypervisor, Machine, Partition, ProcessorId, Start, VcpuId};
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{GuestAddr, RealAddr};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use spin::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// What the TLB knows translations of.
 const PAGE: u64 = 1 << 12;

@@ -7,22 +7,23 @@ use hv_fake::{Board, Fake, Guest, make_resident};
 use k42_lib::{GuestAddr, RealAddr, vector};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use xen_sys::{memory, sched, vcpu, xen};
+use xen_sys::{domctl, memory, sched, vcpu, xen};
 
 /// Where domains map `shared_info`, and from where on they have their calls' arguments.
 const SHARED: u64 = 16 << 20;
 /// The first argument's place; each has [`ROOM`] for itself.
-pub const ARGUMENTS: u64 = 0x2_0000;
+const ARGUMENTS: u64 = 0x2_0000;
 const ROOM: u64 = 0x100;
 /// Where further vCPUs have their `vcpu_info`.
 const INFO: u64 = 0x6000;
+const DOMCTL: u64 = 36;
 
 /// What a vCPU does next.
 pub enum Step {
     /// A hypercall: r3 and what follows it.
     Call(Vec<u64>),
-    /// Something in its domain's memory.
-    Do(Box<dyn FnOnce(&Fake) + Send>),
+    /// Something in its domain's memory, with what the last hypercall answered.
+    Do(Box<dyn FnOnce(&Fake, i64) + Send>),
     /// Looks, and makes this hypercall until the look has found what it wants.
     Until(Box<dyn FnMut(&Fake) -> bool + Send>, Vec<u64>),
     /// Runs without hypercalls from here on.
@@ -71,9 +72,16 @@ impl Info {
         Step::Until(Box::new(move |machine| self.take(machine, port)), call)
     }
 
+    /// A poll of one port, until a time of the system: its registers.
+    pub fn poll(scene: &mut Scene, domain: u16, port: u64, until: u64) -> Vec<u64> {
+        let ports = scene.argument(domain, &[port]);
+        let at = scene.argument(domain, &[ports, 1, until]);
+        vec![XEN_MARK | xen::HYPERVISOR_SCHED_OP, sched::SCHEDOP_POLL.into(), at]
+    }
+
     /// Masks a port.
     pub fn mask(self, port: u64) -> Step {
-        Step::Do(Box::new(move |machine| {
+        Step::Do(Box::new(move |machine, _| {
             machine.fetch_or(self.ports(512), 1 << port);
         }))
     }
@@ -83,6 +91,7 @@ impl Info {
 struct Program {
     steps: VecDeque<Step>,
     info: Info,
+    answer: i64,
 }
 
 impl Program {
@@ -95,7 +104,7 @@ impl Program {
                     return Some(block());
                 }
                 Some(Step::Call(registers)) => return Some(registers),
-                Some(Step::Do(work)) => work(machine),
+                Some(Step::Do(work)) => work(machine, self.answer),
                 Some(Step::Until(mut found, registers)) => {
                     if !found(machine) {
                         self.steps.push_front(Step::Until(found, registers.clone()));
@@ -133,19 +142,22 @@ impl Scene {
         for (domain, guest) in (1..).zip(guests) {
             let first = scene.programs.len();
             let map = [u64::from(xen::DOMID_SELF), 0, SHARED >> 12];
-            let command = memory::XENMEM_ADD_TO_PHYSMAP.into();
-            let at = scene.argument(domain, &map);
-            scene.call(first, xen::HYPERVISOR_MEMORY_OP, &[command, at]);
+            let map = scene.memory(domain, memory::XENMEM_ADD_TO_PHYSMAP, &map);
+            scene.now(first, map);
             let shared = scene.real(domain, SHARED);
             scene.add(domain, Info { shared, own: shared });
             for number in 1..u64::from(guest.vcpus) {
                 let info = INFO + number * 0x40;
-                let place = scene.argument(domain, &[info >> 12, info & 0xfff]);
-                let start = scene.argument(domain, &[0x4000, 0x8000, 7, 1]);
-                let op = xen::HYPERVISOR_VCPU_OP;
-                scene.call(first, op, &[vcpu::VCPUOP_REGISTER_VCPU_INFO.into(), number, place]);
-                scene.call(first, op, &[vcpu::VCPUOP_INITIALISE.into(), number, start]);
-                scene.call(first, op, &[vcpu::VCPUOP_UP.into(), number, 0]);
+                let start = [0x4000, 0x8000, 7, 1];
+                let place = [info >> 12, info & 0xfff];
+                for (command, argument) in [
+                    (vcpu::VCPUOP_REGISTER_VCPU_INFO, &place[..]),
+                    (vcpu::VCPUOP_INITIALISE, &start),
+                    (vcpu::VCPUOP_UP, &[]),
+                ] {
+                    let step = scene.vcpu(domain, command, number, argument);
+                    scene.now(first, step);
+                }
                 let own = scene.real(domain, info);
                 scene.board.hv.machine.fetch_and(own, 0);
                 scene.board.hv.machine.fetch_and(own.offset(8), 0);
@@ -156,7 +168,8 @@ impl Scene {
     }
 
     fn add(&mut self, domain: u16, info: Info) {
-        self.programs.push((domain, Mutex::new(Program { steps: VecDeque::new(), info })));
+        self.programs
+            .push((domain, Mutex::new(Program { steps: VecDeque::new(), info, answer: 0 })));
     }
 
     /// Where a page of a domain's memory is.
@@ -174,6 +187,38 @@ impl Scene {
         at
     }
 
+    /// An `event_channel_op` of a domain.
+    pub fn event(&mut self, domain: u16, command: u32, argument: &[u64]) -> Step {
+        let at = self.argument(domain, argument);
+        call(xen::HYPERVISOR_EVENT_CHANNEL_OP, &[command.into(), at])
+    }
+
+    /// A `memory_op` of a domain.
+    pub fn memory(&mut self, domain: u16, command: u32, argument: &[u64]) -> Step {
+        let at = self.argument(domain, argument);
+        call(xen::HYPERVISOR_MEMORY_OP, &[command.into(), at])
+    }
+
+    /// A `vcpu_op` of a domain on its vCPU of that number.
+    pub fn vcpu(&mut self, domain: u16, command: u32, number: u64, argument: &[u64]) -> Step {
+        let at = self.argument(domain, argument);
+        call(xen::HYPERVISOR_VCPU_OP, &[command.into(), number, at])
+    }
+
+    /// A `domctl` of domain 1 on another, with what follows the envelope.
+    pub fn control(&mut self, command: u32, domain: u16, own: &[u64]) -> Step {
+        let version = u64::from(domctl::XEN_DOMCTL_INTERFACE_VERSION) << 32;
+        let envelope = [u64::from(command) | version, domain.into()];
+        let at = self.argument(1, &[&envelope, own].concat());
+        call(DOMCTL, &[at])
+    }
+
+    /// The end of a domain by its own will.
+    pub fn shutdown(&mut self, domain: u16) -> Step {
+        let at = self.argument(domain, &[sched::SHUTDOWN_POWEROFF.into()]);
+        call(xen::HYPERVISOR_SCHED_OP, &[sched::SCHEDOP_SHUTDOWN.into(), at])
+    }
+
     /// What the vCPU with this place knows of events.
     pub fn info(&mut self, vcpu: usize) -> Info {
         self.programs[vcpu].1.get_mut().unwrap().info
@@ -184,15 +229,15 @@ impl Scene {
         self.programs[vcpu].1.get_mut().unwrap().steps.extend(steps);
     }
 
-    /// A hypercall of the vCPU with this place, before the run; it must succeed.
-    pub fn call(&mut self, vcpu: usize, number: u64, arguments: &[u64]) {
+    /// Has the vCPU with this place make a hypercall before the run; it must succeed.
+    pub fn now(&mut self, vcpu: usize, step: Step) {
+        let Step::Call(registers) = step else { panic!("no hypercall") };
         let n = self.bring(vcpu);
-        let answer = self.board.hypercall(n, &[&[XEN_MARK | number], arguments].concat());
-        assert_eq!(answer, 0, "hypercall {number} of vCPU {vcpu}");
+        assert_eq!(self.board.hypercall(n, &registers), 0, "{registers:x?} of vCPU {vcpu}");
     }
 
     /// Has the vCPU run on some processor.
-    pub fn bring(&mut self, vcpu: usize) -> usize {
+    fn bring(&mut self, vcpu: usize) -> usize {
         let processors = self.board.processors.len();
         for _ in 0..100 {
             if let Some(n) = (0..processors).find(|n| self.board.running(*n) == Some(vcpu)) {
@@ -235,10 +280,13 @@ impl Scene {
         });
         self.board.hv.machine.host = None;
         self.board.check();
+        let said = self.board.said(0);
         for (vcpu, (domain, program)) in self.programs.iter_mut().enumerate() {
             let over = program.get_mut().unwrap().is_over();
-            let gone = self.board.hv.root(*domain).is_none();
-            assert!(over || gone, "vCPU {vcpu} sleeps for good in the middle of its program");
+            let ended = said.lines().any(|line| {
+                line.contains(&format!("domain {domain} (")) && line.contains("): ended")
+            });
+            assert!(over || ended, "vCPU {vcpu} sleeps for good in the middle of its program");
         }
     }
 }
@@ -269,7 +317,9 @@ fn drive(
                         Woken::Alarm => vector::HYPERVISOR_DECREMENTER,
                     },
                 };
-                hv.exit(processor, vector, &mut frame)
+                let next = hv.exit(processor, vector, &mut frame);
+                program.answer = frame.gpr[3].cast_signed();
+                next
             }
         };
         while let Next::Switch(vcpu) = next {
