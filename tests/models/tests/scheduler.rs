@@ -66,3 +66,23 @@ fn a_vcpu_that_stops_and_starts_loses_no_wake_up() {
         scene.run(&[]);
     });
 }
+
+#[test]
+fn an_idle_processor_takes_over_what_waits() {
+    explore(|| {
+        let rights = Rights::CONTROL | Rights::EVENTS;
+        let mut guests =
+            ["control", "one", "two", "three"].map(|n| Guest::new(n, Personality::Xen));
+        guests[0].rights = rights;
+        let mut scene = Scene::new(2, &guests);
+        let steps = [
+            scene.control(domctl::XEN_DOMCTL_PAUSEDOMAIN, 3, &[]),
+            scene.control(domctl::XEN_DOMCTL_UNPAUSEDOMAIN, 3, &[]),
+        ];
+        scene.program(0, steps);
+        for vcpu in [2, 3] {
+            scene.program(vcpu, (0..4).map(|_| yields()));
+        }
+        scene.run(&[]);
+    });
+}

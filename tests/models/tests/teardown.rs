@@ -3,10 +3,12 @@
 use boot_archive::Personality;
 use hv_abi::Rights;
 use hv_abi::xen::ARCH_LITTLE_ENDIAN;
-use hv_fake::Guest;
+use hv_fake::{Fake, Guest};
 use k42_models::{Scene, Step, call, explore};
 use shuttle::rand::{Rng, thread_rng};
 use std::mem::{offset_of, size_of};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use xen_sys::domctl::{self, CreateDomain};
 use xen_sys::{event_channel as op, grant_table::*, memory, xen};
 
@@ -89,13 +91,21 @@ fn a_number_is_anothers_when_its_domain_is_gone() {
     explore(|| {
         let mut scene = scene();
         let destroy = scene.control(domctl::XEN_DOMCTL_DESTROYDOMAIN, 2, &[]);
-        let steps = [destroy, create(&mut scene), create(&mut scene)];
-        scene.program(0, steps);
+        scene.program(0, [destroy]);
+        let made = Arc::new(AtomicBool::new(false));
+        for _ in 0..3 {
+            let made = Arc::clone(&made);
+            let note = move |_: &Fake, answer| _ = made.fetch_or(answer == 0, Ordering::Relaxed);
+            let create = create(&mut scene);
+            scene.program(0, [create, Step::Do(Box::new(note))]);
+        }
         let steps = work(&mut scene);
         scene.program(1, [Step::Compute]);
         scene.program(2, steps);
         scene.program(2, [Step::Compute]);
         scene.run(&[]);
         assert!(scene.board.said(0).contains("domain 2 (victim): ended"));
+        let there = scene.board.hv.root(2).is_some();
+        assert_eq!(there, made.load(Ordering::Relaxed), "the next of that number");
     });
 }
