@@ -131,7 +131,8 @@ fn a_mapping_is_undone_once() {
         let (mut scene, [entry, _]) = scene();
         let [map, handle, unmap] = map_and_unmap(&mut scene, 3, 2, 0);
         scene.now(2, map);
-        let Step::Call(again) = &unmap else { panic!("a hypercall") };
+        let (Step::Do(copy), Step::Call(again)) = (handle, &unmap) else { panic!("as made") };
+        copy(&scene.board.hv.machine, 0);
         // Its sibling undoes whatever is there by then: this mapping, the next, or none.
         scene.program(3, [Step::Call(again.clone())]);
         let other = entry.offset(8);
@@ -140,7 +141,7 @@ fn a_mapping_is_undone_once() {
         let next = [THERE, 2 << 32 | u64::from(GNTMAP_HOST_MAP), 2, 0];
         let next = scene.argument(3, &next);
         let next = [GNTTABOP_MAP_GRANT_REF.into(), next, 1];
-        scene.program(2, [handle, unmap, call(xen::HYPERVISOR_GRANT_TABLE_OP, &next)]);
+        scene.program(2, [unmap, call(xen::HYPERVISOR_GRANT_TABLE_OP, &next)]);
         scene.run(&[]);
         let machine = &scene.board.hv.machine;
         let there = machine.guest_translate(3, GuestAddr::new(THERE)).is_some();
