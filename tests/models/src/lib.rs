@@ -14,7 +14,7 @@
 mod host;
 mod scene;
 
-pub use scene::{Info, Scene, Step, call};
+pub use scene::{Info, Scene, Step, Work, call};
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};

@@ -18,12 +18,15 @@ const ROOM: u64 = 0x100;
 const INFO: u64 = 0x6000;
 const DOMCTL: u64 = 36;
 
+/// What a guest does in its domain's memory, told what its last hypercall answered.
+pub type Work = dyn FnOnce(&Fake, i64) + Send;
+
 /// What a vCPU does next.
 pub enum Step {
     /// A hypercall: r3 and what follows it.
     Call(Vec<u64>),
     /// Something in its domain's memory, with what the last hypercall answered.
-    Do(Box<dyn FnOnce(&Fake, i64) + Send>),
+    Do(Box<Work>),
     /// Looks, and makes this hypercall until the look has found what it wants.
     Until(Box<dyn FnMut(&Fake) -> bool + Send>, Vec<u64>),
     /// Runs without hypercalls from here on.
