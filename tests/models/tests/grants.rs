@@ -29,7 +29,7 @@ fn scene() -> (Scene, [RealAddr; 2]) {
         let map = [u64::from(xen::DOMID_SELF) | space, 0, TABLE / PAGE];
         let map = scene.memory(domain, memory::XENMEM_ADD_TO_PHYSMAP, &map);
         scene.now(vcpu, map);
-        let entry = GRANTED / PAGE << 32 | to << 16 | u64::from(GTF_PERMIT_ACCESS);
+        let entry = (GRANTED / PAGE) << 32 | to << 16 | u64::from(GTF_PERMIT_ACCESS);
         scene.board.poke(domain, TABLE + 8, &entry.to_le_bytes());
         scene.real(domain, TABLE + 8)
     });
@@ -136,7 +136,7 @@ fn a_mapping_is_undone_once() {
         // Its sibling undoes whatever is there by then: this mapping, the next, or none.
         scene.program(3, [Step::Call(again.clone())]);
         let other = entry.offset(8);
-        let fields = GRANTED / PAGE << 32 | 3 << 16 | u64::from(GTF_PERMIT_ACCESS);
+        let fields = (GRANTED / PAGE) << 32 | 3 << 16 | u64::from(GTF_PERMIT_ACCESS);
         scene.board.hv.machine.fetch_or(other, fields);
         let next = [THERE, 2 << 32 | u64::from(GNTMAP_HOST_MAP), 2, 0];
         let next = scene.argument(3, &next);
