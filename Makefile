@@ -66,7 +66,8 @@ test: build ## run every ring of tests; closes with `N passed, N failed`
 bench: build ## print the figures: instructions, ours beside KVM-HV's on the same machine, and sizes
 	@tests/bench
 
-stress: build ## run the long tests on the emulated machine, those that are marked as ignored
+stress: build ## run the long tests on the emulated machine, those that are marked as ignored, and the models
+	@SCHEDULES=20000 cargo test --manifest-path tests/models/Cargo.toml --target-dir target/models
 	@cargo test --package k42-tests -- --ignored
 
 mutate: ## break the hypervisor in one place after another: a test must notice (ONLY=words: these)

@@ -131,17 +131,9 @@ impl<M: Machine> Hypervisor<M> {
         remote: DomainId,
         remote_port: u32,
     ) -> Result<u16, i32> {
-        if own == remote {
-            return Err(errno::EINVAL);
-        }
         let number = u16::try_from(remote_port).map_err(|_| errno::EINVAL)?;
-        // Two domains' locks are taken in the order of their numbers.
-        let (first, second) = (own.min(remote), own.max(remote));
-        let mut first = self.domain(first);
-        let mut second = self.domain(second);
-        let (mine, theirs) =
-            if own < remote { (&mut first, &mut second) } else { (&mut second, &mut first) };
-        let (mine, theirs) = (living(mine)?, living(theirs)?);
+        let (mut mine, mut theirs) = self.pair(own, remote).ok_or(errno::EINVAL)?;
+        let (mine, theirs) = (living(&mut mine)?, living(&mut theirs)?);
         if theirs.ports.get(remote_port) != Some(Port::Unbound(own)) {
             return Err(errno::EINVAL);
         }
@@ -254,25 +246,33 @@ impl<M: Machine> Hypervisor<M> {
     /// Gives a port back; the other end waits for a connection again.
     pub(crate) fn event_close(&self, own: DomainId, number: u32) -> Result<(), i32> {
         let from = u16::try_from(number).map_err(|_| errno::EINVAL)?;
-        let before = {
-            let mut slot = self.domain(own);
-            let domain = slot.as_mut().ok_or(errno::ESRCH)?;
-            let port = domain.ports.get(number).filter(|port| *port != Port::Free);
-            let port = port.ok_or(errno::EINVAL)?;
+        loop {
+            let (port, _) = self.event_status(own, number)?;
+            // Both ends change at once: the next connection may well have the same numbers.
+            let (mut mine, theirs) = match port {
+                Port::Free => return Err(errno::EINVAL),
+                Port::Interdomain(remote, there) => {
+                    let (mine, theirs) = self.pair(own, remote).ok_or(errno::EINVAL)?;
+                    (mine, Some((theirs, there)))
+                }
+                Port::Unbound(_) | Port::Virq(_) | Port::Ipi => (self.domain(own), None),
+            };
+            let domain = mine.as_mut().ok_or(errno::ESRCH)?;
+            if domain.ports.get(number) != Some(port) {
+                continue; // it was connected or closed meanwhile
+            }
             domain.ports.free(from);
             if let Some(shared) = domain.shared {
                 let (word, bit) = place(from);
                 self.machine.fetch_and(shared.offset(offset::PENDING).offset(word), !bit);
             }
-            port
-        };
-        if let Port::Interdomain(remote, number) = before
-            && let Some(remote) = self.domain(remote).as_mut()
-            && remote.ports.get(number.into()) == Some(Port::Interdomain(own, from))
-        {
-            remote.ports.set(number, Port::Unbound(own));
+            if let Some((mut theirs, there)) = theirs
+                && let Some(remote) = theirs.as_mut()
+            {
+                remote.ports.set(there, Port::Unbound(own));
+            }
+            return Ok(());
         }
-        Ok(())
     }
 
     /// Clears a port's mask, and announces what came meanwhile.

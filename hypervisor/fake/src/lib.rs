@@ -15,9 +15,9 @@ use hv_core::frames::{Entry, FRAME_SIZE, Frames};
 use hv_core::{Fault, Frame, Hypervisor, Machine, Partition, ProcessorId, Start, Storage, VcpuId};
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{GuestAddr, RealAddr};
+use spin::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard};
 
 /// What the TLB knows translations of.
 const PAGE: u64 = 1 << 12;
@@ -71,9 +71,24 @@ pub struct State {
     pub fault: Fault,
 }
 
+/// What several processors that run at once need of whoever runs them: to sleep and be woken. The
+/// machine alone has nobody to wait for, and lets its time pass instead.
+pub trait Host: Send + Sync {
+    /// The calling processor's [`Machine::set_alarm`].
+    fn set_alarm(&self, at: u64);
+    /// Its [`Machine::wait`].
+    fn wait(&self);
+    /// [`Machine::kick`].
+    fn kick(&self, processor: ProcessorId);
+}
+
 /// A machine in the host's memory.
 #[derive(Default)]
-pub struct Fake(FakeStorage);
+pub struct Fake {
+    /// Who runs its processors, where they run at once.
+    pub host: Option<Box<dyn Host>>,
+    storage: FakeStorage,
+}
 
 /// Its storage, and what else there is of it.
 #[derive(Default)]
@@ -85,7 +100,8 @@ pub struct FakeStorage {
 impl Fake {
     /// A machine with `mebibytes` of storage.
     pub fn new(mebibytes: u64) -> Fake {
-        Fake(FakeStorage { state: Mutex::default(), size: mebibytes << 20 })
+        let storage = FakeStorage { size: mebibytes << 20, ..FakeStorage::default() };
+        Fake { host: None, storage }
     }
 
     /// All of its storage, free.
@@ -188,7 +204,7 @@ fn copy_out(storage: &BTreeMap<u64, Vec<u8>>, from: u64, into: &mut [u8]) {
 impl FakeStorage {
     /// The machine's state.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Changes a doubleword under one lock; what it was.
@@ -265,7 +281,7 @@ impl Deref for Fake {
     type Target = FakeStorage;
 
     fn deref(&self) -> &FakeStorage {
-        &self.0
+        &self.storage
     }
 }
 
@@ -335,9 +351,15 @@ impl Machine for Fake {
 
     fn set_alarm(&self, at: u64) {
         self.state().alarm = at;
+        if let Some(host) = &self.host {
+            host.set_alarm(at);
+        }
     }
 
     fn wait(&self) {
+        if let Some(host) = &self.host {
+            return host.wait();
+        }
         let mut state = self.state();
         assert_ne!(state.alarm, u64::MAX, "nothing would ever end this processor's sleep");
         state.now = state.now.max(state.alarm);
@@ -345,6 +367,9 @@ impl Machine for Fake {
 
     fn kick(&self, processor: ProcessorId) {
         self.state().kicked.insert(processor.0);
+        if let Some(host) = &self.host {
+            host.kick(processor);
+        }
     }
 
     fn console_write(&self, bytes: &[u8]) {

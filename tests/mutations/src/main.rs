@@ -1,5 +1,5 @@
 //! `make mutate`: breaks a copy of the tree in one listed place after another, runs the host's tests
-//! of the hypervisor on it, and fails when they pass. `make mutate ONLY="words"` takes the mutations
+//! of the hypervisor on it and then its models (`tests/models`), and fails when all pass. `make mutate ONLY="words"` takes the mutations
 //! whose file or description has one of the words.
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// The packages whose tests have to notice.
 const PACKAGES: [&str; 6] = ["hv-fake", "hv-core", "hv-abi", "k42-lib", "boot-archive", "k42-wire"];
+/// The models' workspace, and how many schedules they try here: as many as notice all that is listed.
+const MODELS: &str = "tests/models/Cargo.toml";
+const SCHEDULES: &str = "300";
 /// A test that runs longer hangs, and that is noticed too. The slowest takes a tenth of it.
 const HANG: Duration = Duration::from_secs(120);
 
@@ -68,19 +71,22 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 
 /// Builds and runs the tests; the first that fails, if one does.
 fn run_tests(tree: &Path) -> anyhow::Result<Option<String>> {
-    for (name, program) in build(tree)? {
-        if let Some(test) = run(tree, &program)? {
-            return Ok(Some(format!("{name}::{test}")));
+    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    for arguments in [packages.collect(), vec!["--manifest-path", MODELS]] {
+        for (name, program) in build(tree, &arguments)? {
+            if let Some(test) = run(tree, &program)? {
+                return Ok(Some(format!("{name}::{test}")));
+            }
         }
     }
     Ok(None)
 }
 
 /// The test programs, with their names.
-fn build(tree: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
+fn build(tree: &Path, arguments: &[&str]) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--quiet", "--offline", "--no-run", "--message-format=json"]);
-    cargo.args(PACKAGES.iter().flat_map(|package| ["--package", package])).current_dir(tree);
+    cargo.args(arguments).current_dir(tree);
     cargo.env("CARGO_TARGET_DIR", root().join("target/mutations/target"));
     // What a mutation leaves unused is no error here.
     cargo.env("RUSTFLAGS", "--cap-lints=allow").stderr(Stdio::inherit());
@@ -108,6 +114,7 @@ fn run(tree: &Path, program: &Path) -> anyhow::Result<Option<String>> {
         // The same cases each time: what is noticed today is noticed tomorrow.
         .envs([("PROPTEST_RNG_SEED", "1"), ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")])
         .env("PROPTEST_MAX_SHRINK_ITERS", "0")
+        .env("SCHEDULES", SCHEDULES)
         .stdout(fs::File::create(&log)?)
         .stderr(Stdio::null())
         .spawn()?;

@@ -1,0 +1,23 @@
+//! Stands in for the crate `spin` where the models are built: the same names, on shuttle's mutex.
+//! To take and to let go of a lock is then where shuttle may let another thread run, and it knows
+//! who waits for whom.
+#![forbid(unsafe_code)]
+
+pub use shuttle::sync::MutexGuard;
+
+/// As `spin::Mutex`: a thread that dies leaves no poison.
+#[derive(Default)]
+pub struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    /// A mutex that nobody holds.
+    #[track_caller]
+    pub const fn new(value: T) -> Mutex<T> {
+        Mutex(shuttle::sync::Mutex::new(value))
+    }
+
+    /// Waits for the mutex and holds it.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
