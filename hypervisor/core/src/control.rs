@@ -52,6 +52,8 @@ pub(crate) struct Info {
     pub(crate) rights: u32,
     pub(crate) vcpus: u32,
     pub(crate) online: u32,
+    /// Ticks that its vCPUs had a processor.
+    pub(crate) ran: u64,
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -98,6 +100,7 @@ impl<M: Machine> Hypervisor<M> {
             rights: domain.rights.bits(),
             vcpus: u32::try_from(domain.vcpus.len()).unwrap_or(0),
             online: 0,
+            ran: 0,
         };
         let mut blocked: u32 = 0;
         let paused = |vcpu: &VcpuId| self.vcpu(*vcpu).is_some_and(|v| v.status.lock().pauses > 0);
@@ -105,7 +108,9 @@ impl<M: Machine> Hypervisor<M> {
             info.flags |= domctl::XEN_DOMINF_PAUSED;
         }
         for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {
-            let status = slot.status.lock();
+            let mut status = *slot.status.lock();
+            status.enter(status.state, self.machine.timebase()); // a copy: until now counts, too
+            info.ran = info.ran.saturating_add(status.times.spent.first().copied().unwrap_or(0));
             match status.state {
                 State::Unused | State::Ended | State::Stopped => continue,
                 State::Running => info.flags |= domctl::XEN_DOMINF_RUNNING,

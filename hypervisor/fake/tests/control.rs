@@ -450,6 +450,24 @@ fn a_controller_sets_shares_and_reservations() {
 }
 
 #[test]
+fn the_time_that_a_domain_had_is_told() {
+    let mut board = board();
+    let had = |board: &mut Board, domain| {
+        flags(board, domain).unwrap();
+        board.peek(1, OWN + offset_of!(GetDomainInfo, cpu_time) as u64)
+    };
+    let start = board.hv.machine.state().now;
+    assert_eq!((had(&mut board, 1), had(&mut board, 2)), (0, 0));
+    board.hv.machine.state().now += 64_000;
+    assert_eq!((had(&mut board, 1), had(&mut board, 2)), (125_000, 0), "also what it has now");
+    switch(&mut board, 1);
+    switch(&mut board, 0);
+    let both = had(&mut board, 1) + had(&mut board, 2);
+    assert!(had(&mut board, 2) > 0);
+    assert_eq!(both, (board.hv.machine.state().now - start) / 64 * 125, "it was never idle");
+}
+
+#[test]
 fn a_domain_that_is_created_is_measured() {
     let text = |kind, text: &str| {
         let (size, digest) = (text.len() as u64, Digest::of(text.as_bytes()));

@@ -3,7 +3,6 @@
 
 use super::Caller;
 use super::argument::{Argument, Record, code};
-use crate::Hypervisor;
 use crate::create::{CreateError, Creation};
 use crate::domain::DomainId;
 use crate::frames::FRAME_SIZE;
@@ -11,6 +10,7 @@ use crate::machine::Machine;
 use crate::schedule::Refused;
 use crate::schedule::account::Allowance;
 use crate::vcpu::State;
+use crate::{Hypervisor, timer};
 use boot_archive::{DEFAULT_WEIGHT, Personality};
 use core::mem::{offset_of, size_of};
 use hv_abi::Rights;
@@ -246,6 +246,8 @@ impl<M: Machine> Hypervisor<M> {
         record.put(offset_of!(GetDomainInfo, flags), &info.flags.to_le_bytes());
         record.put(offset_of!(GetDomainInfo, tot_pages), &pages(info.memory));
         record.put(offset_of!(GetDomainInfo, max_pages), &pages(info.most));
+        let ran = timer::nanoseconds(info.ran).to_le_bytes();
+        record.put(offset_of!(GetDomainInfo, cpu_time), &ran);
         record.put(offset_of!(GetDomainInfo, nr_online_vcpus), &info.online.to_le_bytes());
         let highest = info.vcpus.wrapping_sub(1); // all ones for none, as in Xen
         record.put(offset_of!(GetDomainInfo, max_vcpu_id), &highest.to_le_bytes());
