@@ -11,10 +11,10 @@ use crate::schedule::Refused;
 use crate::schedule::account::Allowance;
 use crate::vcpu::State;
 use crate::{Hypervisor, timer};
-use boot_archive::{DEFAULT_WEIGHT, Personality};
+use boot_archive::Personality;
 use core::mem::{offset_of, size_of};
 use hv_abi::Rights;
-use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, VcpuGuestContext};
+use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, ARCH_PROCESSORS, VcpuGuestContext};
 use k42_lib::{GuestAddr, msr};
 use xen_sys::domctl::{self as op, CreateDomain, Domctl, GetDomainInfo, VcpuContext};
 use xen_sys::{errno, xen};
@@ -92,6 +92,7 @@ impl<M: Machine> Hypervisor<M> {
         }
         let known = op::XEN_DOMCTL_CDF_HVM | op::XEN_DOMCTL_CDF_HAP;
         let arch = call.u32(offset_of!(CreateDomain, arch));
+        let processors = call.u32(offset_of!(CreateDomain, arch) + ARCH_PROCESSORS * 4);
         if call.u32(offset_of!(CreateDomain, flags)) & !known != 0
             || arch & !(ARCH_PAPR | ARCH_LITTLE_ENDIAN) != 0
         {
@@ -113,7 +114,7 @@ impl<M: Machine> Hypervisor<M> {
             rights,
             memory: 0,
             vcpus: call.u32(offset_of!(CreateDomain, max_vcpus)),
-            weight: DEFAULT_WEIGHT,
+            processors: if processors == 0 { u32::MAX } else { processors },
             little_endian: arch & ARCH_LITTLE_ENDIAN != 0,
             creator: caller.current.domain,
         };
@@ -160,8 +161,7 @@ impl<M: Machine> Hypervisor<M> {
                 true
             }
             (op::XEN_SCHEDULER_RTDS, op::XEN_DOMCTL_SCHEDOP_GETINFO) => {
-                let Allowance { budget, period } =
-                    share.reserved.unwrap_or(Allowance { budget: 0, period: 0 });
+                let Allowance { budget, period } = share.reserved.unwrap_or_default();
                 for (at, ticks) in [(0, period), (4, budget)] {
                     let microseconds = u32::try_from(ticks / PER_MICROSECOND).unwrap_or(u32::MAX);
                     record.put(at, &microseconds.to_le_bytes());
@@ -201,7 +201,7 @@ impl<M: Machine> Hypervisor<M> {
         if !self.vcpu(vcpu).is_some_and(stopped) {
             return Err(errno::EBUSY);
         }
-        self.set_off(vcpu, &start).map_err(CreateError::errno)
+        self.set_off(domain, vcpu, &start).map_err(CreateError::errno)
     }
 
     /// Tells where a vCPU is that is on no processor.

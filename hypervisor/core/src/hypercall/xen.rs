@@ -1,6 +1,7 @@
 //! Xen's calls, as our own guests make them (public/*.h; numbers in `xen_sys`).
 
 use super::Caller;
+use super::argument::code;
 use crate::Hypervisor;
 use crate::machine::Machine;
 use hv_abi::XenCall;
@@ -74,6 +75,7 @@ impl<M: Machine> Hypervisor<M> {
             },
             XenCall::Measurement { buffer } => self.read_measurement(caller, buffer),
             XenCall::MeasurementLog { number, buffer } => self.read_log(caller, number, buffer),
+            XenCall::Declare { domain, argument } => code(self.declare(caller, domain, argument)),
         }
     }
 
