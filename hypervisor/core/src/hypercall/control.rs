@@ -92,7 +92,7 @@ impl<M: Machine> Hypervisor<M> {
         }
         let known = op::XEN_DOMCTL_CDF_HVM | op::XEN_DOMCTL_CDF_HAP;
         let arch = call.u32(offset_of!(CreateDomain, arch));
-        let processors = call.u32(offset_of!(CreateDomain, arch) + ARCH_PROCESSORS * 4);
+        let processors = call.u32(const { offset_of!(CreateDomain, arch) + ARCH_PROCESSORS * 4 });
         if call.u32(offset_of!(CreateDomain, flags)) & !known != 0
             || arch & !(ARCH_PAPR | ARCH_LITTLE_ENDIAN) != 0
         {
