@@ -2,9 +2,12 @@
 
 use alloc::format;
 use alloc::string::String;
-use boot_archive::{DomainImage, Personality};
-use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, VcpuGuestContext, stub};
+use boot_archive::{DomainImage, Load, Personality};
+use hv_abi::xen::{
+    ARCH_LITTLE_ENDIAN, ARCH_PAPR, ARCH_PROCESSORS, Declaration, VcpuGuestContext, stub,
+};
 use k42_lib::GuestAddr;
+use k42_measure::Digest;
 use kernel_arch::guest_address;
 use kernel_arch::hypercall::Hypervisor;
 use xen_sys::domctl::{self, CreateDomain, GetDomainInfo, MaxMem, VcpuContext};
@@ -16,6 +19,8 @@ use xen_sys::{Handle, errno, event_channel, sched, xen};
 const ORDER: u32 = 9;
 /// Extents of one call.
 const EXTENTS: usize = 16;
+/// Ticks of a microsecond.
+const TICKS: u64 = 512;
 /// Bytes of an extent.
 const EXTENT: u64 = 4096 << ORDER;
 
@@ -78,6 +83,8 @@ pub(crate) fn create(image: &DomainImage<'_>) -> Result<(), i64> {
     }
     let papr = if image.personality == Personality::Papr { ARCH_PAPR } else { 0 };
     let order = if image.little_endian { ARCH_LITTLE_ENDIAN } else { 0 };
+    let mut arch = [papr | order, 0, 0];
+    arch[ARCH_PROCESSORS] = image.scheduling.processors;
     let new = CreateDomain {
         ssidref: image.rights,
         handle,
@@ -90,7 +97,7 @@ pub(crate) fn create(image: &DomainImage<'_>) -> Result<(), i64> {
         grant_opts: 1,
         vmtrace_size: 0,
         cpupool_id: 0,
-        arch: [papr | order, 0, 0],
+        arch,
     };
     domctl(domctl::XEN_DOMCTL_CREATEDOMAIN, image.number, new)?;
     let limit = MaxMem { max_memkb: image.memory_size >> 10 };
@@ -125,6 +132,30 @@ pub(crate) fn populate(image: &DomainImage<'_>) -> Result<(), i64> {
         }
     }
     Ok(())
+}
+
+/// Has what was loaded into it logged.
+pub(crate) fn declare(number: u16, load: &Load<'_>, digest: &Digest) -> Result<(), i64> {
+    let size = load.data.len() as u64;
+    let mut argument = Declaration { at: load.guest_address, size, digest: digest.0 };
+    match with(&mut argument, |at| stub::declare_measurement(&Hypervisor, number.into(), at)[0]) {
+        0 => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Gives it its part of the processors' time; which they are was said when it was made.
+pub(crate) fn share(image: &DomainImage<'_>) -> Result<(), i64> {
+    let put = |scheduler, one, two| {
+        let own = [scheduler, domctl::XEN_DOMCTL_SCHEDOP_PUTINFO, one, two, 0];
+        domctl(domctl::XEN_DOMCTL_SCHEDULER_OP, image.number, own).map(|_| ())
+    };
+    // In microseconds. Before the weight, which may be 0 for whoever has reserved time.
+    if let Some((budget, period)) = image.scheduling.reserved {
+        let [budget, period] = [budget, period].map(|ticks| (ticks / TICKS) as u32);
+        put(domctl::XEN_SCHEDULER_RTDS, period, budget)?;
+    }
+    put(domctl::XEN_SCHEDULER_CREDIT2, image.weight | image.scheduling.cap << 16, 0)
 }
 
 /// Lets its first vCPU start, where and as its image says.

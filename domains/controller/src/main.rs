@@ -2,7 +2,7 @@
 //! for their ends, and starts those again that ask for a reboot.
 //!
 //! The archive is the hypervisor's own format (`boot/archive`), with domains that the host tool has
-//! built: here bytes are copied. `control` makes the calls; `window` is how another domain's memory
+//! built: here bytes are copied, and declared for the measurement log. `control` makes the calls; `window` is how another domain's memory
 //! is filled, and where the page lies that the hypervisor shares with this domain. All of it runs
 //! in real mode: an address is a guest real one.
 //!
@@ -21,6 +21,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use boot_archive::{Archive, DomainImage};
 use control::State;
+use k42_measure::Digest;
 use kernel_arch::{Boot, boot, bug, entry, hypercall};
 use window::Window;
 
@@ -34,6 +35,8 @@ macro_rules! say {
 /// A domain that is the controller's.
 struct Domain<'a> {
     image: DomainImage<'a>,
+    /// Of what is loaded into its memory.
+    digests: Vec<Digest>,
     starts: u64,
     /// It has been told to end.
     ending: bool,
@@ -71,7 +74,8 @@ fn run(boot: &Boot) -> Result<(), String> {
     let mut domains = Vec::new();
     for image in archive.domains() {
         let image = image.map_err(|error| format!("{error}"))?;
-        domains.push(Domain { image, starts: 0, ending: false, done: false });
+        let digests = image.loads().map(|load| Digest::of(load.data)).collect();
+        domains.push(Domain { image, digests, starts: 0, ending: false, done: false });
     }
     for domain in &mut domains {
         start(domain, &window)?;
@@ -117,11 +121,14 @@ fn start(domain: &mut Domain<'_>, window: &Window) -> Result<(), String> {
     let wrong = |what: &str, error: i64| format!("{name}: {what}: error {error}");
     control::create(image).map_err(|error| wrong("it cannot be made", error))?;
     control::populate(image).map_err(|error| wrong("there is no memory for it", error))?;
-    for load in image.loads() {
+    for (load, digest) in image.loads().zip(&domain.digests) {
         window
             .copy(image.number, load.guest_address, load.data)
             .map_err(|error| wrong("its memory cannot be filled", error))?;
+        control::declare(image.number, &load, digest)
+            .map_err(|error| wrong("what is loaded cannot be logged", error))?;
     }
+    control::share(image).map_err(|error| wrong("it gets no such part of the time", error))?;
     control::launch(image).map_err(|error| wrong("it cannot be started", error))?;
     domain.starts += 1;
     domain.ending = false;

@@ -8,14 +8,14 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use boot_archive::write::Domain;
-use boot_archive::{Console, Personality};
+use boot_archive::{Console, Personality, Scheduling};
 use domain_builder::Image;
 use elf::ElfBytes;
 use elf::endian::LittleEndian;
 use k42_measure::{Digest, Kind, Record};
 use k42_wire::Event;
 
-use crate::compile::build;
+use crate::compile::{build, build_started};
 use crate::description::{Description, Rights};
 use crate::files;
 
@@ -56,7 +56,9 @@ pub fn attest(description: &Description, folder: &Path) -> anyhow::Result<Verdic
     let name = files::hypervisor(description.model);
     let image = std::fs::read(files::top().join(name))
         .with_context(|| format!("{name}; {}", files::remedy(name)))?;
-    let parts = parts(constants(&image).context(name)?, &build(description, Console::Framed)?);
+    let built = build(description, Console::Framed)?;
+    let started = build_started(description, Console::Framed)?;
+    let parts = parts(constants(&image).context(name)?, &built, &started);
     let records = match read_log(&log) {
         Ok(records) => records,
         Err(error) => {
@@ -82,26 +84,29 @@ fn constants(file: &[u8]) -> anyhow::Result<&[u8]> {
     first.data.get(..length).with_context(|| format!("{IMAGE_END} is nowhere"))
 }
 
-/// What a hypervisor with this image should log of these domains, in its order.
-pub fn parts(image: &[u8], domains: &[Domain]) -> Vec<Part> {
+/// What a hypervisor with this image should log of these domains, those that it starts at boot and
+/// those that controllers start: what is loaded into these, the controllers declare.
+pub fn parts(image: &[u8], at_boot: &[Domain], started: &[Domain]) -> Vec<Part> {
     let part = |owner: &str, what, domain, kind, at, bytes: &[u8]| {
         let (size, digest) = (bytes.len() as u64, Digest::of(bytes));
         let record = Record { domain, kind, at, size, digest };
         Part { owner: owner.into(), what, text: None, record }
     };
     let mut parts = vec![part("hypervisor", "its image", 0, Kind::Hypervisor, 0, image)];
-    for domain in domains {
+    let at_boot = at_boot.iter().map(|domain| (domain, Kind::Load));
+    let started = started.iter().map(|domain| (domain, Kind::Declared));
+    for (domain, load_kind) in at_boot.chain(started) {
         let owner = &format!("domain {} ({})", domain.number, domain.name);
         let text = |what, kind, text: String| {
             let part = part(owner, what, domain.number, kind, 0, text.as_bytes());
             Part { text: Some(text), ..part }
         };
-        let Domain { name, memory_size, vcpus, weight, .. } = domain;
+        let Domain { name, vcpus, entry, device_tree, little_endian, .. } = domain;
         let personality = domain.personality.name();
         parts.push(text(
             "the description",
             Kind::Description,
-            format!("{name} {personality} memory {memory_size} vcpus {vcpus} weight {weight}"),
+            format!("{name} {personality} vcpus {vcpus} little {little_endian}"),
         ));
         let rights = rights(domain);
         let bytes = rights.bits().to_le_bytes();
@@ -109,13 +114,19 @@ pub fn parts(image: &[u8], domains: &[Domain]) -> Vec<Part> {
         parts.push(Part { text: Some(names(rights)), ..rights_part });
         for load in domain.loads.iter().filter(|load| !load.data.is_empty()) {
             let at = load.guest_address;
-            parts.push(part(owner, load.what, domain.number, Kind::Load, at, &load.data));
+            parts.push(part(owner, load.what, domain.number, load_kind, at, &load.data));
         }
-        let Domain { entry, device_tree, little_endian, .. } = domain;
+        let Domain { memory_size, weight, .. } = domain;
+        let Scheduling { cap, processors, reserved } = domain.scheduling;
+        let (budget, period) = reserved.unwrap_or_default();
         parts.push(text(
             "the start",
             Kind::Start,
-            format!("entry {entry:#x} argument {device_tree:#x} little {little_endian}"),
+            format!(
+                "entry {entry:#x} argument {device_tree:#x} little {little_endian} \
+                 memory {memory_size} weight {weight} cap {cap} reserved {budget}/{period} \
+                 processors {processors:#x}"
+            ),
         ));
     }
     parts

@@ -20,6 +20,16 @@ pub fn build(description: &Description, console: Console) -> anyhow::Result<Vec<
     domains(description, console, None, &mut Store::default())
 }
 
+/// The domains of this machine that controllers start, built from their files.
+pub fn build_started(description: &Description, console: Console) -> anyhow::Result<Vec<Domain>> {
+    let mut started = Vec::new();
+    let mut store = Store::default();
+    for controller in &description.domains {
+        started.extend(domains(description, console, Some(&controller.name), &mut store)?);
+    }
+    Ok(started)
+}
+
 /// The boot archive of this machine.
 pub fn compile(description: &Description, console: Console) -> anyhow::Result<Vec<u8>> {
     let domains = build(description, console)?;

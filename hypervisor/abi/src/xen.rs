@@ -26,11 +26,27 @@ impl VcpuGuestContext {
     pub const LITTLE_ENDIAN: u64 = 1;
 }
 
-/// First word of `xen_arch_domainconfig` on this architecture: the domain speaks PAPR. The others
-/// are unused.
+/// What a controller declares of a part of a domain that it has filled itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Declaration {
+    /// The guest real address of the part.
+    pub at: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// Their digest (`boot/measure`).
+    pub digest: [u8; 32],
+}
+
+xen_sys::plain!(Declaration { at size digest });
+
+/// First word of `xen_arch_domainconfig` on this architecture: the domain speaks PAPR.
 pub const ARCH_PAPR: u32 = 1;
 /// In the same word: vCPUs that the domain starts itself take interrupts little-endian.
 pub const ARCH_LITTLE_ENDIAN: u32 = 2;
+/// Which word has the processors that its vCPUs may run on, a bit for each; none for all. The
+/// third word is unused.
+pub const ARCH_PROCESSORS: usize = 1;
 
 crate::hypercall_table! {
     /// A Xen hypercall, decoded.
@@ -61,4 +77,6 @@ crate::hypercall_table! {
     48 measurement = Measurement(buffer: GuestAddr) needs BASIC;
     /// Read a record of the measurement log: 56 bytes.
     49 measurement_log = MeasurementLog(number: u64, buffer: GuestAddr) needs CONTROL;
+    /// Log what the caller has put into a domain that it has made: address, size, digest, 48 bytes.
+    50 declare_measurement = Declare(domain: u64, argument: GuestAddr) needs CONTROL;
 }

@@ -11,7 +11,7 @@ use crate::frames::FRAME_SIZE;
 use crate::grants::PAGE;
 use crate::machine::Machine;
 use crate::vcpu::State;
-use crate::{Hypervisor, Processor};
+use crate::{Hypervisor, Processor, timer};
 use arrayvec::{ArrayString, ArrayVec};
 use k42_wire::End;
 use xen_sys::domctl::{self, GetDomainInfo};
@@ -94,9 +94,11 @@ impl<M: Machine> Hypervisor<M> {
         info.max_pages = domain.memory.max_frames().saturating_mul(FRAME_SIZE / PAGE);
         info.max_vcpu_id = u32::try_from(domain.vcpus.len()).unwrap_or(0).wrapping_sub(1);
         info.ssidref = domain.rights.bits();
-        let mut blocked: u32 = 0;
+        let (mut blocked, mut ran) = (0_u32, 0_u64);
         for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {
-            let status = slot.status.lock();
+            let mut status = *slot.status.lock();
+            status.enter(status.state, self.machine.timebase()); // a copy: until now counts, too
+            ran = ran.saturating_add(status.times.spent.first().copied().unwrap_or(0));
             if status.pauses > 0 {
                 info.flags |= domctl::XEN_DOMINF_PAUSED;
             }
@@ -108,6 +110,7 @@ impl<M: Machine> Hypervisor<M> {
             }
             info.nr_online_vcpus = info.nr_online_vcpus.saturating_add(1);
         }
+        info.cpu_time = timer::nanoseconds(ran);
         if info.nr_online_vcpus > 0 && blocked == info.nr_online_vcpus {
             info.flags |= domctl::XEN_DOMINF_BLOCKED;
         }

@@ -5,16 +5,16 @@ use crate::Hypervisor;
 use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS, PARAMETERS};
 use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
-use crate::machine::{Machine, Partition, ProcessorId, Start};
+use crate::machine::{Machine, Partition, Start};
 use crate::memory::GuestMemory;
 use crate::report::line;
 use crate::schedule::Refused;
-use crate::schedule::account::{Account, Share};
+use crate::schedule::account::{Allowance, Share};
+use crate::schedule::queue::Processors;
 use crate::vcpu::{State, Status, Times, VcpuId};
 use arrayvec::{ArrayString, ArrayVec};
 use boot_archive::Personality;
 use core::fmt;
-use core::sync::atomic::Ordering;
 use hv_abi::Rights;
 use k42_measure::Kind;
 use xen_sys::errno;
@@ -31,8 +31,8 @@ pub(crate) struct Creation<'a> {
     pub(crate) memory: u64,
     /// How many vCPUs it has.
     pub(crate) vcpus: u32,
-    /// Their share of the processors.
-    pub(crate) weight: u32,
+    /// The processors that they may run on.
+    pub(crate) processors: Processors,
     /// It takes interrupts little-endian.
     pub(crate) little_endian: bool,
     /// The domain that creates it; [`DomainId::NONE`] at boot.
@@ -40,14 +40,13 @@ pub(crate) struct Creation<'a> {
 }
 
 /// What is measured of it, as text: no field is forgotten here. The rights are measured by
-/// themselves, the byte order with the start.
+/// themselves, memory and processors with the start: a controller gives them in between.
 impl fmt::Display for Creation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         #[rustfmt::skip]
-        let Creation { name, personality, memory, vcpus, weight,
-            rights: _, little_endian: _, creator: _ } = self;
-        write!(f, "{name} {} ", personality.name())?;
-        write!(f, "memory {memory} vcpus {vcpus} weight {weight}")
+        let Creation { name, personality, vcpus, little_endian,
+            rights: _, memory: _, processors: _, creator: _ } = self;
+        write!(f, "{name} {} vcpus {vcpus} little {little_endian}", personality.name())
     }
 }
 
@@ -58,7 +57,7 @@ pub enum CreateError {
     Number(u16),
     /// There is too little free memory: bytes wanted, bytes free.
     Memory(u64, u64),
-    /// Too many vCPUs in the domain or in the machine, or none.
+    /// Too many vCPUs in the domain or in the machine, or none, or no processor for them.
     Vcpus(u32),
     /// A part of its image lies outside its memory.
     Load(u64),
@@ -166,6 +165,8 @@ impl<M: Machine> Hypervisor<M> {
                 break;
             }
             let Some(slot) = self.vcpu(vcpu) else { break };
+            let first = u32::from(id.number()).wrapping_sub(1).wrapping_add(server);
+            let Some(home) = self.processors_from(first, new.processors).next() else { break };
             let mut status = slot.status.lock();
             // A processor may have the registers of one whose domain has ended.
             if status.state != State::Unused || self.machine.holder(vcpu).is_some() {
@@ -174,17 +175,14 @@ impl<M: Machine> Hypervisor<M> {
             if taken.try_push(vcpu).is_err() {
                 break;
             }
-            let place = u32::from(id.number()).wrapping_sub(1).wrapping_add(server);
             *status = Status {
                 state: State::Stopped,
                 times: Times { since: self.machine.timebase(), spent: [0; 4] },
                 domain: id,
                 rights,
                 server,
-                home: ProcessorId(
-                    place.checked_rem(self.processors.load(Ordering::Relaxed)).unwrap_or(0),
-                ),
-                account: Account::new(Share { weight: new.weight.max(1), cap: 0, reserved: None }),
+                home,
+                processors: new.processors,
                 ..Status::UNUSED
             };
         }
@@ -200,16 +198,26 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Lets a domain's first vCPU run; its first turn is announced.
-    pub(crate) fn set_off(&self, boot: VcpuId, start: &Start) -> Result<(), CreateError> {
-        let Start { partition, entry, argument, little_endian, .. } = start;
-        let text = format_args!("entry {entry} argument {argument:#x} little {little_endian}");
-        let id = DomainId::new(partition.0).unwrap_or(DomainId::NONE);
-        self.measure(id, Kind::Start, 0, line(text).as_bytes())?;
+    pub(crate) fn set_off(
+        &self,
+        domain: &Domain,
+        boot: VcpuId,
+        start: &Start,
+    ) -> Result<(), CreateError> {
+        let mut status = self.vcpu(boot).ok_or(CreateError::Vcpus(0))?.status.lock();
+        let Start { entry, argument, little_endian, .. } = start;
+        let Share { weight, cap, reserved } = status.account.share;
+        let Allowance { budget, period } = reserved.unwrap_or_default();
+        let text = format_args!(
+            "entry {entry} argument {argument:#x} little {little_endian} memory {} weight {weight} \
+             cap {cap} reserved {budget}/{period} processors {:#x}",
+            domain.memory.size(),
+            status.processors
+        );
+        self.measure(status.domain, Kind::Start, 0, line(text).as_bytes())?;
         self.machine.install(boot, start);
-        if let Some(slot) = self.vcpu(boot) {
-            let mut status = slot.status.lock();
-            (status.fresh, status.initialised) = (true, true);
-        }
+        (status.fresh, status.initialised) = (true, true);
+        drop(status);
         self.launch(boot);
         Ok(())
     }

@@ -27,7 +27,9 @@ impl fmt::Display for CreateError {
                 wanted >> 20,
                 free >> 20
             ),
-            CreateError::Vcpus(count) => write!(f, "{count} vCPUs are none or more than there are"),
+            CreateError::Vcpus(count) => {
+                write!(f, "{count} vCPUs are none, or more than there are, or have no processor")
+            }
             CreateError::Load(at) => write!(f, "its image at {at:#x} lies outside its memory"),
             CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
             CreateError::Log => write!(f, "the measurement log is full: boot the machine again"),
@@ -89,15 +91,15 @@ impl<M: Machine> Hypervisor<M> {
                 rights: image.rights,
                 memory: image.memory_size,
                 vcpus: image.vcpus,
-                weight: image.weight,
+                processors: image.scheduling.processors,
                 little_endian: image.little_endian,
                 creator: DomainId::NONE,
             },
         )?;
-        let Scheduling { cap, processors, reserved } = image.scheduling;
+        let Scheduling { cap, reserved, .. } = image.scheduling;
         let reserved = reserved.map(|(budget, period)| Allowance { budget, period });
         let share = Share { weight: image.weight, cap, reserved };
-        let placed = self.place(id, share, processors).map_err(CreateError::Share);
+        let placed = self.set_share(id, share).map_err(CreateError::Share);
         let loaded = placed.and_then(|()| self.load(id, image));
         let made = loaded.and_then(|()| self.set_off_first(id, image));
         if made.is_err() {
@@ -107,8 +109,11 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn set_off_first(&self, id: DomainId, image: &DomainImage<'_>) -> Result<(), CreateError> {
-        let boot = self.vcpus_of(id).first().copied().ok_or(CreateError::Vcpus(image.vcpus))?;
+        let slot = self.domain(id);
+        let domain = slot.as_ref().ok_or(CreateError::Number(image.number))?;
+        let boot = domain.vcpus.first().copied().ok_or(CreateError::Vcpus(image.vcpus))?;
         self.set_off(
+            domain,
             boot,
             &Start {
                 partition: Partition(id.number().into()),

@@ -6,6 +6,7 @@ use crate::hypercall::xics::Presentation;
 use crate::machine::ProcessorId;
 use crate::schedule::account::{Account, Share};
 use crate::schedule::queue::{Processors, bit};
+use boot_archive::DEFAULT_WEIGHT;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hv_abi::Rights;
 use k42_lib::GuestAddr;
@@ -121,7 +122,7 @@ impl Status {
         server: 0,
         home: ProcessorId(0),
         processors: Processors::MAX,
-        account: Account::new(Share { weight: 1, cap: 0, reserved: None }),
+        account: Account::new(Share { weight: DEFAULT_WEIGHT, cap: 0, reserved: None }),
         pauses: 0,
         fresh: false,
         woken: false,

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, VcpuGuestContext};
+use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, ARCH_PROCESSORS, VcpuGuestContext};
 use hv_abi::{Rights, XEN_MARK};
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest};
@@ -15,6 +15,7 @@ use xen_sys::{errno, sched};
 
 const SYSCTL: u64 = XEN_MARK | 35;
 const DOMCTL: u64 = XEN_MARK | 36;
+const DECLARE: u64 = XEN_MARK | 50;
 /// Where the controller has its arguments, and what they point at.
 const CALL: u64 = 0x2000;
 const OWN: u64 = CALL + 16;
@@ -47,10 +48,17 @@ struct New {
     vcpus: u32,
     flags: u32,
     arch: u32,
+    processors: u32,
 }
 
-const NEW: New =
-    New { name: "child", rights: Rights::EVENTS, vcpus: 1, flags: 3, arch: ARCH_LITTLE_ENDIAN };
+const NEW: New = New {
+    name: "child",
+    rights: Rights::EVENTS,
+    vcpus: 1,
+    flags: 3,
+    arch: ARCH_LITTLE_ENDIAN,
+    processors: 0,
+};
 
 /// The new domain's number, or an error.
 fn create(board: &mut Board, new: New, number: u16) -> Result<u16, i64> {
@@ -61,6 +69,7 @@ fn create(board: &mut Board, new: New, number: u16) -> Result<u16, i64> {
     field(offset_of!(CreateDomain, flags), &new.flags.to_le_bytes());
     field(offset_of!(CreateDomain, max_vcpus), &new.vcpus.to_le_bytes());
     field(offset_of!(CreateDomain, arch), &new.arch.to_le_bytes());
+    field(offset_of!(CreateDomain, arch) + 4 * ARCH_PROCESSORS, &new.processors.to_le_bytes());
     match domctl(board, op::XEN_DOMCTL_CREATEDOMAIN, number) {
         0 => Ok(board.peek(1, CALL + 8) as u16),
         error => Err(error),
@@ -85,6 +94,27 @@ fn set_context(board: &mut Board, domain: u16, vcpu: u32) -> i64 {
         .collect();
     board.poke(1, BUFFER, &context);
     domctl(board, op::XEN_DOMCTL_SETVCPUCONTEXT, domain)
+}
+
+/// A `scheduler_op` of the controller's: which scheduler, what, and its words.
+fn scheduler(board: &mut Board, domain: u16, words: [u32; 5]) -> i64 {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    board.poke(1, OWN, &bytes);
+    domctl(board, op::XEN_DOMCTL_SCHEDULER_OP, domain)
+}
+
+/// Declares what a record has.
+fn declare(board: &mut Board, domain: u64, record: &Record) -> i64 {
+    board.poke(1, BUFFER, &record.bytes()[8..]);
+    board.hypercall(0, &[DECLARE, domain, BUFFER])
+}
+
+/// Gives a domain its first 2 MiB.
+fn give_memory(board: &mut Board, domain: u16) {
+    board.poke(1, OWN, &2048u64.to_le_bytes());
+    assert_eq!(domctl(board, op::XEN_DOMCTL_MAX_MEM, domain), 0);
+    let populate = xen_sys::memory::XENMEM_POPULATE_PHYSMAP;
+    assert_eq!(memory_op(board, populate, domain, 9, 0), 1);
 }
 
 /// The flags of `getdomaininfo`.
@@ -182,6 +212,7 @@ fn what_makes_no_sense_makes_no_domain() {
         (New { vcpus: 0, ..NEW }, errno::EINVAL),
         (New { vcpus: 9, ..NEW }, errno::EINVAL),
         (New { vcpus: u32::MAX, ..NEW }, errno::EINVAL),
+        (New { processors: 0b10, ..NEW }, errno::EINVAL), // there is one alone
         (New { rights: Rights::PLATFORM, ..NEW }, errno::EINVAL),
         (New { rights: Rights::LAN, ..NEW }, errno::EPERM),
     ];
@@ -245,7 +276,7 @@ fn a_domain_has_the_memory_that_its_controller_gives_it() {
 fn who_does_not_control_is_refused() {
     let mut board = board();
     switch(&mut board, 1);
-    for call in [DOMCTL, SYSCTL] {
+    for call in [DOMCTL, SYSCTL, DECLARE] {
         assert_eq!(board.hypercall(0, &[call, CALL]), errno(errno::EPERM));
     }
 }
@@ -417,11 +448,6 @@ fn a_paused_domain_waits() {
 fn a_controller_sets_shares_and_reservations() {
     let mut board = board();
     let number = create(&mut board, NEW, 0).unwrap();
-    let scheduler = |board: &mut Board, domain: u16, words: [u32; 5]| {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        board.poke(1, OWN, &bytes);
-        domctl(board, op::XEN_DOMCTL_SCHEDULER_OP, domain)
-    };
     let (put, get) = (op::XEN_DOMCTL_SCHEDOP_PUTINFO, op::XEN_DOMCTL_SCHEDOP_GETINFO);
     let (share, reserve) = (op::XEN_SCHEDULER_CREDIT2, op::XEN_SCHEDULER_RTDS);
     assert_eq!(scheduler(&mut board, number, [share, put, 512 | 50 << 16, 0, 0]), 0);
@@ -449,6 +475,57 @@ fn a_controller_sets_shares_and_reservations() {
     assert_eq!(scheduler(&mut board, number, [reserve, put, 0, 0, 0]), 0);
 }
 
+/// A controller that may reserve time, on two processors.
+fn wide_board() -> Board {
+    let controller = Guest {
+        rights: Rights::CONTROL | Rights::RESERVED,
+        ..Guest::new("controller", Personality::Xen)
+    };
+    let mut board = Board::new(64, 2, &[controller]);
+    board.dispatch(0);
+    board
+}
+
+#[test]
+fn a_created_domain_has_its_processors_and_its_reservation_there() {
+    let mut board = wide_board();
+    let reserve = [op::XEN_SCHEDULER_RTDS, op::XEN_DOMCTL_SCHEDOP_PUTINFO, 10_000, 6_000, 0];
+    let new = New { rights: Rights::RESERVED, ..NEW };
+    // Both on processor 1 by their word, where only one of them can have so much.
+    for (number, outcome) in [(2, 0), (3, errno(errno::EBUSY))] {
+        assert_eq!(create(&mut board, New { processors: 0b10, ..new }, number), Ok(number));
+        assert_eq!(scheduler(&mut board, number, reserve), outcome);
+    }
+    // Those that may run anywhere begin there too. One that has started stays, another goes where
+    // there is room.
+    for number in [4, 6] {
+        assert_eq!(create(&mut board, new, number), Ok(number));
+    }
+    assert_eq!(set_context(&mut board, 4, 0), 0);
+    assert_eq!(scheduler(&mut board, 4, reserve), errno(errno::EBUSY));
+    assert_eq!(scheduler(&mut board, 6, reserve), 0);
+    assert_eq!(start(&mut board, 2, 0), 0);
+    assert_eq!(board.look(1), Some(1));
+}
+
+#[test]
+fn the_time_that_a_domain_had_is_told() {
+    let mut board = board();
+    let had = |board: &mut Board, domain| {
+        flags(board, domain).unwrap();
+        board.peek(1, OWN + offset_of!(GetDomainInfo, cpu_time) as u64)
+    };
+    let start = board.hv.machine.state().now;
+    assert_eq!((had(&mut board, 1), had(&mut board, 2)), (0, 0));
+    board.hv.machine.state().now += 64_000;
+    assert_eq!((had(&mut board, 1), had(&mut board, 2)), (125_000, 0), "also what it has now");
+    switch(&mut board, 1);
+    switch(&mut board, 0);
+    let both = had(&mut board, 1) + had(&mut board, 2);
+    assert!(had(&mut board, 2) > 0);
+    assert_eq!(both, (board.hv.machine.state().now - start) / 64 * 125, "it was never idle");
+}
+
 #[test]
 fn a_domain_that_is_created_is_measured() {
     let text = |kind, text: &str| {
@@ -457,14 +534,32 @@ fn a_domain_that_is_created_is_measured() {
     };
     let rights = (Rights::XEN | Rights::EVENTS).bits().to_le_bytes();
     let expected = [
-        text(Kind::Description, "child xen memory 0 vcpus 1 weight 256"),
+        text(Kind::Description, "child xen vcpus 1 little true"),
         Record { size: 4, digest: Digest::of(&rights), ..text(Kind::Rights, "") },
-        text(Kind::Start, "entry 0x100 argument 0x77 little true"),
+        Record { at: 0x20_0000, size: 5, ..text(Kind::Declared, "words") },
+        text(
+            Kind::Start,
+            "entry 0x100 argument 0x77 little true memory 2097152 weight 512 cap 50 reserved 0/0 \
+             processors 0x1",
+        ),
     ];
     let mut board = board();
     let before = (0..).take_while(|&number| board.hv.record(number).is_some()).count() as u64;
-    assert_eq!(create(&mut board, NEW, 0), Ok(3));
+    assert_eq!(declare(&mut board, 3, &expected[2]), errno(errno::ESRCH));
+    assert_eq!(create(&mut board, New { processors: 1, ..NEW }, 0), Ok(3));
+    give_memory(&mut board, 3);
+    assert_eq!(declare(&mut board, 3, &expected[2]), 0);
+    assert_eq!(scheduler(&mut board, 3, [op::XEN_SCHEDULER_CREDIT2, 0, 512 | 50 << 16, 0, 0]), 0);
     assert_eq!(set_context(&mut board, 3, 0), 0);
+    assert_eq!(declare(&mut board, 3, &expected[2]), errno(errno::EBUSY), "it may run");
+    for other in [1, 2] {
+        assert_eq!(declare(&mut board, other, &expected[2]), errno(errno::EPERM), "not its own");
+    }
+    for none in [0, 4, 63, 1 << 16 | 3] {
+        assert_eq!(declare(&mut board, none, &expected[2]), errno(errno::ESRCH));
+    }
+    assert_eq!(board.hypercall(0, &[DECLARE, 3, 1 << 40]), errno(errno::EFAULT));
+    assert_eq!(board.hv.record(before + expected.len() as u64), None, "nothing else");
     for (number, record) in (before..).zip(&expected) {
         assert_eq!(board.hv.record(number), Some(record.bytes()), "{record}");
     }

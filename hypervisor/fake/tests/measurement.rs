@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 
 use boot_archive::write::{Blob, Domain, write};
-use boot_archive::{Archive, Console, Machine, Personality};
+use boot_archive::{Archive, Console, Machine, Personality, Scheduling};
 use hv_abi::{Rights, XEN_MARK};
 use hv_core::Frame;
 use hv_core::domain::DomainId;
@@ -25,6 +25,9 @@ fn guests() -> [Guest; 2] {
     let mut linux = Guest::new("two", Personality::Papr);
     linux.rights = Rights::empty();
     linux.image = b"another".to_vec();
+    linux.weight = 7;
+    linux.scheduling =
+        Scheduling { cap: 25, processors: 0b11, reserved: Some((512_000, 5_120_000)) };
     [controller, linux]
 }
 
@@ -35,10 +38,12 @@ fn expected() -> Vec<Record> {
         Record { domain, kind, at: 0, size, digest }
     };
     let texts = [
-        "one xen memory 4194304 vcpus 1 weight 256",
-        "two papr memory 4194304 vcpus 1 weight 256",
-        "entry 0x0 argument 0x1000 little true",
-        "entry 0x0 argument 0x1000 little false",
+        "one xen vcpus 1 little true",
+        "two papr vcpus 1 little false",
+        "entry 0x0 argument 0x1000 little true memory 4194304 weight 256 cap 0 reserved 0/0 \
+         processors 0xffffffff",
+        "entry 0x0 argument 0x1000 little false memory 4194304 weight 7 cap 25 \
+         reserved 512000/5120000 processors 0x3",
     ]
     .map(str::as_bytes);
     vec![
@@ -139,7 +144,7 @@ fn third() -> Vec<u8> {
         memory_size: 4 << 20,
         vcpus: 1,
         weight: 256,
-        scheduling: boot_archive::Scheduling::default(),
+        scheduling: Scheduling::default(),
         rights: 0,
         entry: 0,
         device_tree: 0x1000,

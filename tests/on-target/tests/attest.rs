@@ -9,12 +9,14 @@ use libtest_mimic::Trial;
 use crate::test;
 
 pub fn tests() -> Vec<Trial> {
-    [Model::Powernv9, Model::Pseries9]
-        .map(|model| {
-            let name = format!("attest::{}::names_what_differs", model.name());
-            test(name, move || names_what_differs(model))
-        })
-        .into()
+    let mut tests = Vec::new();
+    for model in [Model::Powernv9, Model::Pseries9] {
+        let name = |what| format!("attest::{}::{what}", model.name());
+        tests.push(test(name("names_what_differs"), move || names_what_differs(model)));
+        let title = name("names_what_differs_where_a_controller_starts");
+        tests.push(test(title, move || where_a_controller_starts(model)));
+    }
+    tests
 }
 
 /// What differs between the last run of this machine and the files.
@@ -70,5 +72,60 @@ fn names_what_differs(model: Model) -> anyhow::Result<()> {
     let told = differences(&changed)?;
     let named = told.first().is_some_and(|line| line.starts_with("domain 3 (guest): the rights"));
     anyhow::ensure!(told.len() == 1 && named, "{told:?}");
+    Ok(())
+}
+
+/// A controller declares what it loads, and gives what it starts the part of the processors that
+/// the description says: the hypervisor logs both before the start.
+fn where_a_controller_starts(model: Model) -> anyhow::Result<()> {
+    let name = format!("attest-controller-{}", model.name());
+    let mut domains = vec![
+        describe::controller("keeper", 128, ""),
+        describe::linux("linux", KERNELS[1], "quiet"),
+        describe::k42("hello", &["echo", "hello"]),
+    ];
+    domains[0].rights |= Rights::RESERVED;
+    for held in &mut domains[1..] {
+        held.started_by = Some("keeper".into());
+    }
+    domains[1].weight = 512;
+    domains[1].scheduling.cap = 25;
+    domains[1].scheduling.processors = 0b10;
+    domains[2].weight = 0;
+    domains[2].rights |= Rights::RESERVED;
+    domains[2].scheduling.reserved = Some((1_024_000, 5_120_000)); // 2 of 10 ms
+    let mut description = describe::machine(&name, model, domains);
+    description.processors = 2;
+    let mut machine = Machine::boot(&description)?;
+    machine.console("linux").started()?;
+    machine.console("hello").expect("^hello$")?;
+    drop(machine);
+    anyhow::ensure!(differences(&description)?.is_empty(), "{:?}", differences(&description)?);
+
+    // A file of a domain that the controller starts: it is in the controller's archive, too.
+    let folder = files::top().join(files::RUN).join(&description.name);
+    let mut changed = description.clone();
+    let mut kernel = std::fs::read(&changed.domains[1].kernel)?;
+    kernel[0x20_0000] ^= 1;
+    changed.domains[1].kernel = folder.join("changed-kernel");
+    std::fs::write(&changed.domains[1].kernel, kernel)?;
+    let told = differences(&changed)?;
+    let want = "domain 2 (linux): the Linux kernel differs: its bytes are others";
+    anyhow::ensure!(told.len() == 2 && told[1] == want, "{told:?}");
+    anyhow::ensure!(told[0].starts_with("domain 1 (keeper): "), "{told:?}");
+
+    let shares: [fn(&mut Description); 4] = [
+        |changed| changed.domains[1].weight = 256,
+        |changed| changed.domains[1].scheduling.cap = 50,
+        |changed| changed.domains[1].scheduling.processors = 0b11,
+        |changed| changed.domains[2].scheduling.reserved = Some((1_024_000, 10_240_000)),
+    ];
+    for change in shares {
+        let mut changed = description.clone();
+        change(&mut changed);
+        let told = differences(&changed)?;
+        let named = told.iter().any(|line| line.contains(": the start differs: "));
+        anyhow::ensure!(told.len() == 2 && named, "{told:?}");
+    }
     Ok(())
 }

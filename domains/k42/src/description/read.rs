@@ -15,6 +15,8 @@ use crate::files;
 const MAX_PROCESSORS: u32 = 8;
 /// The longest name of a domain that a controller makes: it travels in a UUID's place.
 const MOST_CREATED_NAME: usize = 16;
+/// The most weight that a controller gives: Xen's calls have 16 bits for it.
+const MOST_CREATED_WEIGHT: u32 = 0xffff;
 /// Names that the logs of others have.
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
@@ -203,7 +205,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     {
         fields.wrong("kind", "a controller needs a right; write `rights = [\"control\"]`");
     }
-    let started_by = started_by(fields, name, rights, before);
+    let started_by = started_by(fields, name, rights, weight, reserved, before);
     let console_first = console_first(fields, before);
     Some(DomainDescription {
         name: name?.into(),
@@ -297,6 +299,8 @@ fn started_by(
     fields: &Fields<'_, '_>,
     own: Option<&str>,
     rights: Option<Rights>,
+    weight: Option<u32>,
+    reserved: bool,
     before: &Description,
 ) -> Option<Option<String>> {
     if fields.value("started-by").is_none() {
@@ -320,6 +324,14 @@ fn started_by(
         Some(_) if own.is_some_and(|own| own.len() > MOST_CREATED_NAME) => {
             let text = format!("a controller's domain has at most {MOST_CREATED_NAME} letters");
             fields.wrong("name", text);
+        }
+        Some(_) if reserved && !rights.unwrap_or_default().contains(Rights::RESERVED) => {
+            let text = "what a controller starts needs a right to it; name \"reserved-time\"";
+            fields.wrong("reserved", text);
+        }
+        Some(_) if weight.is_some_and(|weight| weight > MOST_CREATED_WEIGHT) => {
+            let text = format!("a controller gives at most {MOST_CREATED_WEIGHT}");
+            fields.wrong("weight", text);
         }
         Some(_) => return Some(Some(name.into())),
     }

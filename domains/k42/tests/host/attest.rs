@@ -8,6 +8,7 @@ use hv_fake::{Fake, IMAGE};
 use k42::attest::{compare, parts, read_log};
 use k42::compile::build;
 use k42::description::{Description, DomainDescription, Kind, Rights};
+use k42_measure::Kind as Measured;
 use k42_wire::{Decoder, Item};
 
 use crate::tool::Tree;
@@ -63,7 +64,7 @@ fn after(change: impl FnOnce(&mut Description, &mut Vec<Domain>)) -> Vec<String>
     if domains.is_empty() {
         domains = build(&description, Console::Framed).unwrap();
     }
-    compare(&parts(IMAGE, &domains), &read_log(&ran).unwrap())
+    compare(&parts(IMAGE, &domains, &[]), &read_log(&ran).unwrap())
 }
 
 #[test]
@@ -97,10 +98,25 @@ fn whatever_is_changed_is_named() {
                 the files give basic console translation control input";
     assert_eq!(rights, [want]);
 
-    let weight = after(|description, _| description.domains[0].weight = 7);
-    let want = "domain 1 (one): the description differs: the files give \
-                \"one xen memory 4194304 vcpus 1 weight 7\"";
-    assert_eq!(weight, [want]);
+    let memory = 4 << 20;
+    let starts = "entry 0x0 argument 0x10000 little true";
+    let shares: [(fn(&mut DomainDescription), _); 5] = [
+        (|one| one.weight = 7, "weight 7 cap 0 reserved 0/0 processors 0xffffffff"),
+        (|one| one.scheduling.cap = 25, "weight 256 cap 25 reserved 0/0 processors 0xffffffff"),
+        (|one| one.scheduling.processors = 1, "weight 256 cap 0 reserved 0/0 processors 0x1"),
+        (
+            |one| one.scheduling.reserved = Some((10_240, 512_000)),
+            "weight 256 cap 0 reserved 10240/512000 processors 0xffffffff",
+        ),
+        (|_| (), ""),
+    ];
+    for (change, share) in shares {
+        let told = after(|description, _| change(&mut description.domains[0]));
+        let want = format!(
+            "domain 1 (one): the start differs: the files give \"{starts} memory {memory} {share}\""
+        );
+        assert_eq!(told, if share.is_empty() { vec![] } else { vec![want] });
+    }
 
     let entry = after(|description, domains| {
         *domains = build(description, Console::Framed).unwrap();
@@ -131,13 +147,38 @@ fn domains_in_another_order_and_too_few_or_many_are_named() {
 }
 
 #[test]
+fn what_a_controller_loads_is_declared() {
+    let tree = Tree::new();
+    let mut domains = build(&description(&tree), Console::Framed).unwrap();
+    let mut records = read_log(&log(&domains)).unwrap();
+    // As if a controller had started the second.
+    let second = records.iter_mut().filter(|record| record.domain == 2);
+    second.filter(|record| record.kind == Measured::Load).for_each(|record| {
+        record.kind = Measured::Declared;
+    });
+    let mut started = domains.split_off(1);
+    assert_eq!(compare(&parts(IMAGE, &domains, &started), &records), [""; 0]);
+    let what = started[0].loads[0].what;
+    started[0].loads[0].data = [1; 7].into();
+    let told = compare(&parts(IMAGE, &domains, &started), &records);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with(&format!("domain 2 (two): {what} differs: ")), "{told:?}");
+    assert!(told[0].ends_with("the files give 7"), "{told:?}");
+    // What was not declared, and what was besides.
+    records.retain(|record| record.kind != Measured::Declared);
+    let told = compare(&parts(IMAGE, &domains, &started), &records);
+    assert_eq!(told.len(), started[0].loads.iter().filter(|load| !load.data.is_empty()).count());
+    assert!(told.iter().all(|line| line.ends_with(" is not in the log")), "{told:?}");
+}
+
+#[test]
 fn another_hypervisor_is_named() {
     let tree = Tree::new();
     let domains = build(&description(&tree), Console::Framed).unwrap();
     let records = read_log(&log(&domains)).unwrap();
     let mut image = IMAGE.to_vec();
     image[0] ^= 1;
-    let differs = compare(&parts(&image, &domains), &records);
+    let differs = compare(&parts(&image, &domains, &[]), &records);
     assert_eq!(differs, ["hypervisor: its image differs: its bytes are others"]);
 }
 

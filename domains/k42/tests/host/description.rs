@@ -309,4 +309,11 @@ started-by = "keeper"
     assert!(problem.contains("\"kept\": rights: its controller cannot give"), "{problem}");
     let problem = wrong("\"kept\"", "\"kept-by-the-keeper\"");
     assert!(problem.contains("name: a controller's domain has at most 16 letters"), "{problem}");
+    let last = "started-by = \"keeper\"";
+    let heavy = format!("{last}\nweight = 65536");
+    let problem = wrong(last, &heavy);
+    assert!(problem.contains("weight: a controller gives at most 65535"), "{problem}");
+    let reserved = format!("{last}\nreserved = {{ budget = \"2ms\", period = \"10ms\" }}");
+    let problem = wrong(last, &reserved);
+    assert!(problem.contains("reserved: what a controller starts needs a right"), "{problem}");
 }

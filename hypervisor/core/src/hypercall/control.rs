@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::schedule::Refused;
 use crate::schedule::account::Allowance;
 use crate::vcpu::State;
-use boot_archive::{DEFAULT_WEIGHT, Personality};
+use boot_archive::Personality;
 use core::mem::offset_of;
 use hv_abi::Rights;
 use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, VcpuGuestContext};
@@ -72,7 +72,7 @@ impl<M: Machine> Hypervisor<M> {
             return Err(errno::EPERM);
         }
         let known = op::XEN_DOMCTL_CDF_HVM | op::XEN_DOMCTL_CDF_HAP;
-        let [arch, ..] = call.arch;
+        let [arch, processors, ..] = call.arch;
         if call.flags & !known != 0 || arch & !(ARCH_PAPR | ARCH_LITTLE_ENDIAN) != 0 {
             return Err(errno::EINVAL);
         }
@@ -90,7 +90,7 @@ impl<M: Machine> Hypervisor<M> {
             rights: call.ssidref,
             memory: 0,
             vcpus: call.max_vcpus,
-            weight: DEFAULT_WEIGHT,
+            processors: if processors == 0 { u32::MAX } else { processors },
             little_endian: arch & ARCH_LITTLE_ENDIAN != 0,
             creator: caller.current.domain,
         };
@@ -130,8 +130,7 @@ impl<M: Machine> Hypervisor<M> {
                 return self.tell(caller, own, Share { weight, cap });
             }
             (op::XEN_SCHEDULER_RTDS, op::XEN_DOMCTL_SCHEDOP_GETINFO) => {
-                let Allowance { budget, period } =
-                    share.reserved.unwrap_or(Allowance { budget: 0, period: 0 });
+                let Allowance { budget, period } = share.reserved.unwrap_or_default();
                 let [period, budget] = [period, budget]
                     .map(|ticks| u32::try_from(ticks / PER_MICROSECOND).unwrap_or(u32::MAX));
                 return self.tell(caller, own, Reservation { period, budget, flags: 0 });
@@ -152,12 +151,13 @@ impl<M: Machine> Hypervisor<M> {
         let start = start(id, self.argument(caller, GuestAddr::new(call.ctxt.0))?)?;
         // The slot stays locked: the domain, and so the vCPU, cannot become another's meanwhile.
         let mut slot = self.domain(id);
-        let vcpu = living(&mut slot)?.vcpu(call.vcpu).ok_or(errno::ENOENT)?;
+        let domain = living(&mut slot)?;
+        let vcpu = domain.vcpu(call.vcpu).ok_or(errno::ENOENT)?;
         let stopped = |slot: &crate::vcpu::Vcpu| slot.status.lock().state == State::Stopped;
         if !self.vcpu(vcpu).is_some_and(stopped) {
             return Err(errno::EBUSY);
         }
-        self.set_off(vcpu, &start).map_err(CreateError::errno)
+        self.set_off(domain, vcpu, &start).map_err(CreateError::errno)
     }
 
     /// Tells where a vCPU is that is on no processor.

@@ -77,6 +77,7 @@ impl<M: Machine> Hypervisor<M> {
             },
             XenCall::Measurement { buffer } => self.read_measurement(caller, buffer),
             XenCall::MeasurementLog { number, buffer } => self.read_log(caller, number, buffer),
+            XenCall::Declare { domain, argument } => self.declare(caller, domain, argument),
         };
         done.map(|()| 0)
     }

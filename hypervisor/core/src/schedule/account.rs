@@ -16,7 +16,7 @@ const LEAST_BUDGET: u64 = 512_000_000 / 50_000;
 const LONGEST_PERIOD: u64 = 512_000_000;
 
 /// So many ticks in every period of so many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
     /// The ticks.
     pub budget: u64,

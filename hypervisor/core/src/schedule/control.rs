@@ -49,7 +49,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Sets what each of the domain's vCPUs may have. With a reservation they stay on the
-    /// processors where they are.
+    /// processors where they are, but a vCPU that is stopped goes to one that has room.
     ///
     /// # Errors
     /// When it cannot be held; then each has what it had.
@@ -61,40 +61,38 @@ impl<M: Machine> Hypervisor<M> {
         }
         // It is set first, since from then on the vCPUs do not move.
         self.change(id, |status| status.account.share = share);
-        let slots = self.vcpus_of(id).into_iter().filter_map(|v| self.vcpu(v));
-        let mut homes = slots.map(|slot| slot.status.lock().home);
-        if share.reserved.is_some() && homes.any(|home| self.reserved_on(home) > MOST_RESERVED) {
+        if share.reserved.is_some() && !self.vcpus_of(id).into_iter().all(|v| self.has_room(v)) {
             self.change(id, |status| status.account.share = before);
             return Err(Refused::Full);
         }
         Ok(())
     }
 
-    /// Gives the vCPUs of a domain that does not run yet their processors, one after another of
-    /// those that they may run on and that have room.
-    ///
-    /// # Errors
-    /// When none has, or there is no such processor.
-    pub(crate) fn place(&self, id: DomainId, share: Share, on: Processors) -> Result<(), Refused> {
-        let _alone = self.admission.lock();
-        if !share.is_valid() {
-            return Err(Refused::Invalid);
-        }
-        let count = self.processors.load(Ordering::Relaxed);
-        for (vcpu, server) in self.vcpus_of(id).into_iter().zip(0_u32..) {
-            let first = u32::from(id.number()).wrapping_sub(1).wrapping_add(server);
-            let turn = |n: u32| first.wrapping_add(n).checked_rem(count).map(ProcessorId);
-            let home = (0..count).filter_map(turn).find(|home| {
-                let sum = self.reserved_on(*home).saturating_add(share.millionths());
-                bit(*home) & on != 0 && sum <= MOST_RESERVED
-            });
-            let Some(slot) = self.vcpu(vcpu) else { continue };
+    /// Whether a vCPU's processor, or the next one if it may move, has room for all that is reserved.
+    fn has_room(&self, vcpu: VcpuId) -> bool {
+        let Some(slot) = self.vcpu(vcpu) else { return false };
+        let Status { home, processors, .. } = *slot.status.lock();
+        self.processors_from(home.0, processors).any(|next| {
             let mut status = slot.status.lock();
-            status.home = home.ok_or(Refused::Full)?;
-            status.processors = on;
-            status.account.share = share;
-        }
-        Ok(())
+            if status.state == State::Stopped && self.machine.holder(vcpu).is_none() {
+                status.home = next;
+                status.account.pass = 0; // virtual time is another there
+            }
+            let home = status.home;
+            drop(status);
+            self.reserved_on(home) <= MOST_RESERVED
+        })
+    }
+
+    /// The processors that something may run on, in turn from one on.
+    pub(crate) fn processors_from(
+        &self,
+        first: u32,
+        may: Processors,
+    ) -> impl Iterator<Item = ProcessorId> {
+        let count = self.processors.load(Ordering::Relaxed);
+        let turn = move |n| first.wrapping_add(n).checked_rem(count).map(ProcessorId);
+        (0..count).filter_map(turn).filter(move |processor| bit(*processor) & may != 0)
     }
 
     /// Millionths of a processor that are reserved.
