@@ -254,22 +254,30 @@ impl<M: Machine> Hypervisor<M> {
     /// Gives a port back; the other end waits for a connection again.
     pub(crate) fn event_close(&self, own: DomainId, number: u32) -> Result<(), i32> {
         let from = u16::try_from(number).map_err(|_| errno::EINVAL)?;
-        let before = {
-            let mut slot = self.domain(own);
-            let domain = slot.as_mut().ok_or(errno::ESRCH)?;
-            let port = domain.ports.get(number).filter(|port| *port != Port::Free);
-            let port = port.ok_or(errno::EINVAL)?;
-            domain.ports.free(from);
-            if let Some(shared) = domain.shared {
-                let (word, bit) = place(from);
-                self.machine.fetch_and(shared.offset(offset::PENDING).offset(word), !bit);
+        // Both ends change at once: in between, others could connect ports of the same numbers anew.
+        let (port, mut slot, mut other) = loop {
+            let port = self.event_status(own, number)?.0;
+            let (slot, other) = match port {
+                Port::Free => return Err(errno::EINVAL),
+                Port::Interdomain(remote, _) => {
+                    let (slot, other) = self.pair(own, remote).ok_or(errno::EINVAL)?;
+                    (slot, Some(other))
+                }
+                _ => (self.domain(own), None),
+            };
+            let now = slot.as_ref().and_then(|domain| domain.ports.get(number));
+            if now == Some(port) {
+                break (port, slot, other);
             }
-            port
         };
-        if let Port::Interdomain(remote, number) = before
-            && let Some(remote) = self.domain(remote).as_mut()
-            && remote.ports.get(number.into()) == Some(Port::Interdomain(own, from))
-        {
+        let domain = slot.as_mut().ok_or(errno::ESRCH)?;
+        domain.ports.free(from);
+        if let Some(shared) = domain.shared {
+            let (word, bit) = place(from);
+            self.machine.fetch_and(shared.offset(offset::PENDING).offset(word), !bit);
+        }
+        let other = other.as_mut().and_then(|slot| slot.as_mut());
+        if let (Port::Interdomain(_, number), Some(remote)) = (port, other) {
             remote.ports.set(number, Port::Unbound(own));
         }
         Ok(())
