@@ -8,12 +8,15 @@ IMAGES   := hypervisor hypervisor-nested guest-kernel linux-compat controller kt
 PACKAGES := $(IMAGES:guest-kernel=guest-kernel-image)
 PROGRAMS := $(patsubst tests/programs/%.c,target/inputs/programs/%,$(wildcard tests/programs/*.c))
 
+# Those that are built with the walker as well, for tests.
+WALKERS  := hypervisor hypervisor-nested
+
 CROSS    := powerpc64le-linux-gnu-
 
 # Where rustup puts its programs, for a shell that has not been told yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help setup tools inputs images build run test bench stress mutate fuzz lint clean distclean
+.PHONY: help setup tools inputs images walker build run test bench stress mutate fuzz lint clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -57,16 +60,24 @@ images: tools
 	    install --compare target/power/powerpc64le-k42/release/$$package target/images/$$image; \
 	done
 
+walker: tools ## build the hypervisor that checks its own state when a test's guest asks
+	@boot/setup/cargo-power build --profile walker --features hv-core/walker --package hv-core \
+	    $(addprefix --package ,$(WALKERS))
+	@mkdir -p target/images
+	@for image in $(WALKERS); do \
+	    install --compare target/power/powerpc64le-k42/walker/$$image target/images/$$image-walker; \
+	done
+
 run: build ## boot the demonstration: two K42 application managers and a Linux, side by side
 	@cargo k42 boot domains/demo.toml
 
-test: build ## run every ring of tests; closes with `N passed, N failed`
+test: build walker ## run every ring of tests; closes with `N passed, N failed`
 	@tests/run
 
 bench: build ## print the figures: instructions, ours beside KVM-HV's on the same machine, and sizes
 	@tests/bench
 
-stress: build ## run the long tests on the emulated machine, those that are marked as ignored, and the models
+stress: build walker ## run the long tests on the emulated machine, those that are marked as ignored, and the models
 	@SCHEDULES=20000 cargo test --manifest-path tests/models/Cargo.toml --target-dir target/models
 	@cargo test --package k42-tests -- --ignored
 

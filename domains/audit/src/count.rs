@@ -1,7 +1,7 @@
 //! Counts lines of code and comment, unsafe code and reasons, assembly.
 //!
 //! The counting is of text ([`crate::source`]): a `#[cfg(test)]` module ends its file. What is
-//! compiled with the feature `walker` alone is tests too: no image is built with it.
+//! compiled with the feature `walker` alone is tests too: no image that is shipped is built with it.
 
 use crate::source::{Line, lines};
 use crate::table::{Table, number};

@@ -8,6 +8,8 @@ use boot_archive::Machine;
 pub const HYPERVISOR: &str = "target/images/hypervisor";
 /// The same for a partition that has guests of its own.
 pub const HYPERVISOR_NESTED: &str = "target/images/hypervisor-nested";
+/// What the names of images end in that check the hypervisor's state when a guest asks, for tests.
+pub const WALKER: &str = "-walker";
 /// The guest kernel of K42 domains.
 pub const GUEST_KERNEL: &str = "target/images/guest-kernel";
 /// The kernel of controllers.
@@ -36,7 +38,9 @@ pub fn hypervisor(model: Machine) -> &'static str {
 
 /// How to come by a file that is not there, for the end of an error.
 pub fn remedy(path: &str) -> &'static str {
-    if path.starts_with("target/images/") {
+    if path.ends_with(WALKER) {
+        "`make walker` makes it"
+    } else if path.starts_with("target/images/") {
         "`make build` makes it"
     } else if path.starts_with("target/inputs/") {
         "`make setup` fetches it"

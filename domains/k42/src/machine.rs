@@ -34,6 +34,8 @@ pub struct Options {
     pub gdb: Option<u16>,
     /// More of QEMU's options.
     pub qemu: Vec<String>,
+    /// The hypervisor's image is the one that checks its own state when a guest asks, for tests.
+    pub walker: bool,
 }
 
 /// A machine that runs.
@@ -80,9 +82,10 @@ pub fn prepare(
     options: &Options,
     folder: &Path,
 ) -> anyhow::Result<std::process::Command> {
-    let image = files::hypervisor(description.model);
-    let hypervisor = files::top().join(image);
-    ensure!(hypervisor.is_file(), "there is no {image}; {}", files::remedy(image));
+    let kind = if options.walker { files::WALKER } else { "" };
+    let image = format!("{}{kind}", files::hypervisor(description.model));
+    let hypervisor = files::top().join(&image);
+    ensure!(hypervisor.is_file(), "there is no {image}; {}", files::remedy(&image));
     let archive = folder.join("boot-archive");
     fs::write(&archive, compile(description, console)?)
         .with_context(|| archive.display().to_string())?;

@@ -145,7 +145,7 @@ fn obey(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Boot { file, plain, gdb, log, qemu } => {
             let description = Description::load(&file)?;
-            let options = Options { folder: log, gdb, qemu };
+            let options = Options { folder: log, gdb, qemu, walker: false };
             match plain {
                 true => boot::boot_plain(&description, &options)?,
                 false => boot::boot(&description, &options)?,
@@ -155,7 +155,7 @@ fn obey(command: Command) -> anyhow::Result<u8> {
         Command::Run { root, machine, memory, env, bootargs, verbose, gdb, qemu, words } => {
             let job =
                 Job { words, root, model: machine, memory, environment: env, bootargs, verbose };
-            run(&job, &Options { folder: None, gdb, qemu })
+            run(&job, &Options { gdb, qemu, ..Options::default() })
         }
         Command::Check { files } => {
             let mut faults = 0;

@@ -7,6 +7,9 @@
 //! death takes nothing from a borrower. How often an entry is in use and what a domain has mapped
 //! stand behind the table, in pages of the same frame that no guest can map.
 
+#[cfg(feature = "walker")]
+pub(crate) mod walker;
+
 use crate::Hypervisor;
 use crate::domain::{Domain, DomainId};
 use crate::frames::Owner;

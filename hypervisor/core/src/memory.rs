@@ -270,6 +270,13 @@ impl GuestMemory {
         self.tree.translate(&Standing(machine), at.value())
     }
 
+    /// The storage of a page that [`Change::map_page`] has mapped.
+    #[cfg(feature = "walker")]
+    pub fn page<M: Machine>(&self, machine: &M, at: GuestAddr) -> Option<RealAddr> {
+        let leaf = self.leaf(machine, at).filter(|leaf| leaf.size == LeafSize::Kib4)?;
+        Some(RealAddr::new(leaf.address))
+    }
+
     /// How many frames its tables have.
     #[cfg(feature = "walker")]
     pub fn table_frames(&self) -> u64 {

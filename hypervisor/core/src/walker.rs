@@ -2,14 +2,19 @@
 //! after every step and on the target on request. Not in the image that is shipped (feature
 //! `walker`).
 //!
-//! It holds every lock there is, in the order of `lib.rs`, so that it sees one moment. What a
-//! processor is about to do under no lock at all it cannot see: where several run, a complaint
-//! counts only when it is still there at the next look.
+//! It holds every lock that what it looks at has, in the order of `lib.rs`, so that it sees one
+//! moment. What a processor is about to do under no lock at all it cannot see (a vCPU that has left
+//! its queue and is not on its processor yet): where several run, it complains of that, too.
+//!
+//! It does not see what the fake machine knows besides: translations in a TLB, the partition table,
+//! the registers that a processor has. Nor does it look at what is typed and said, at what is left of
+//! ended domains, at the measurement log, at the LAN ports' buffers, or at who has how much
+//! processor time.
 
 use crate::domain::{Domain, DomainId};
 use crate::events::{MAX_PORTS, Port};
 use crate::frames::{FRAME_SIZE, Frames, Owner};
-use crate::grants;
+use crate::grants::{self, NO_ENTRY};
 use crate::machine::{Machine, Storage};
 use crate::schedule::queue::RunQueue;
 use crate::vcpu::{MAX_VCPUS, State, Status, VcpuId};
@@ -110,18 +115,30 @@ impl<M: Machine> Hypervisor<M> {
         let queues: ArrayVec<MutexGuard<'_, RunQueue>, MAX_PROCESSORS> =
             self.queues.iter().map(spin::Mutex::lock).collect();
         let traced = self.traced();
-        let all = All { machine: &self.machine, domains: &domains, frames: &frames, traced };
+        let all = All { hv: self, domains: &domains, frames: &frames, traced };
         all.owners(wrong);
         let ports = all.living().filter(|(_, domain)| domain.lan.is_some());
         let ports = ports.fold(0, |open, (id, _)| open | crate::lan::bit(id));
         if switch.open != ports {
             wrong(format_args!("ports {ports:#x} are open, the switch knows {:#x}", switch.open));
         }
-        let mut borrowed: u64 = 0;
+        let (mut borrowed, mut uses) = (0_u64, [0_u64; crate::domain::MAX_DOMAINS + 1]);
         for (id, domain) in all.living() {
-            borrowed = borrowed.saturating_add(all.memory(id, domain, wrong, seen));
+            let pages = all.memory(id, domain, wrong, seen);
+            borrowed = borrowed.saturating_add(pages);
+            let noted = all.mappings(id, domain, &mut uses, wrong);
+            if pages != noted {
+                wrong(format_args!("{id:?} has noted {noted} mappings and has {pages}"));
+            }
             all.ports(id, domain, wrong);
             vcpus_of(id, domain, &vcpus, wrong);
+        }
+        for (id, domain) in all.living() {
+            let counted = grants::walker::uses(&self.machine, domain);
+            let there = uses.get(usize::from(id.number())).copied().unwrap_or(0);
+            if counted != there {
+                wrong(format_args!("{id:?}: its grants count {counted:#x} uses, not {there:#x}"));
+            }
         }
         let lent = frames.all().fold(0, |sum: u64, (_, lent)| sum.saturating_add(lent.into()));
         if lent != borrowed {
@@ -158,7 +175,7 @@ impl<M: Machine> Hypervisor<M> {
 
 /// What is looked at, with all locks held.
 struct All<'a, M> {
-    machine: &'a M,
+    hv: &'a Hypervisor<M>,
     domains: &'a [MutexGuard<'a, Option<Domain>>],
     frames: &'a Frames,
     /// The trace buffers, which controllers may have mapped.
@@ -217,7 +234,7 @@ impl<M: Machine> All<'_, M> {
                 .all(|f| self.frames.at(f).0 == owner)
         };
         let (mut memory, mut borrowed) = (0, 0);
-        tree(self.machine, domain.memory.root(), &mut |part| match part {
+        tree(&self.hv.machine, domain.memory.root(), &mut |part| match part {
             Part::Table(base, size) if !own(base, size) => {
                 wrong(format_args!("{id:?}: its table at {base:#x} is not its own"));
             }
@@ -250,6 +267,34 @@ impl<M: Machine> All<'_, M> {
             wrong(format_args!("{id:?}: it has {owned} frames and uses {used:?}"));
         }
         borrowed
+    }
+
+    /// What a domain has noted as mapped is in its tables, and the lender's while that lives: then
+    /// it is a use of the lender's entry. Returns how many mappings there are.
+    fn mappings(
+        &self,
+        id: DomainId,
+        domain: &Domain,
+        uses: &mut [u64],
+        wrong: &mut Wrong<'_>,
+    ) -> u64 {
+        let machine = &self.hv.machine;
+        let mut count = 0;
+        grants::walker::mappings(machine, domain, &mut |mapping, one_use| {
+            count = u64::saturating_add(count, 1);
+            let Some(page) = domain.memory.page(machine, mapping.at) else {
+                return wrong(format_args!("{id:?}: {mapping:?} is not in its tables"));
+            };
+            // A frame that is not the lender's was lent by a domain that is gone.
+            let lives = self.frames.at(page).0 == Owner::domain(mapping.lender.number());
+            if lives
+                && mapping.reference != NO_ENTRY
+                && let Some(uses) = uses.get_mut(usize::from(mapping.lender.number()))
+            {
+                *uses = uses.saturating_add(one_use);
+            }
+        });
+        count
     }
 
     /// Whether a page is one that the domain shares with the hypervisor.

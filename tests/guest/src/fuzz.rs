@@ -1,5 +1,6 @@
 //! Every hypercall there is and many there are not, with arguments drawn from a seeded generator.
 
+use crate::random::Random;
 use crate::{Options, Verdict, say};
 use hv_abi::table::MAX_ARGUMENTS;
 use hv_abi::{Number, Trap};
@@ -13,22 +14,6 @@ const CONSOLE_IO: u64 = 18;
 const SCHED_OP: u64 = 29;
 /// Calls between two looks after the guest's own state.
 const TIDY: u64 = 64;
-
-/// A small generator (xorshift64*): the same seed, the same calls.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 16) % limit
-    }
-}
 
 /// r3 of some call.
 fn number(random: &mut Random) -> u64 {
@@ -68,7 +53,7 @@ fn tame(r3: u64, arguments: &mut [u64; MAX_ARGUMENTS]) {
 pub fn fuzz(boot: Boot, options: Options) -> Verdict {
     let seed = options.number("seed").unwrap_or(1);
     let calls = options.number("calls").unwrap_or(100_000);
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     let mut refused = 0;
     // In real mode no call can take the ground from under the guest; and a call may switch its
     // interrupts on.

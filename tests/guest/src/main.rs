@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod attack;
 mod bench;
 mod events;
 mod fuzz;
@@ -15,6 +16,7 @@ mod isolation;
 mod lan;
 mod measure;
 mod privilege;
+mod random;
 mod talk;
 mod vcpus;
 
@@ -44,6 +46,7 @@ const TESTS: &[(&str, Test)] = &[
     ("write", isolation::write),
     ("chain", isolation::chain),
     ("fuzz", fuzz::fuzz),
+    ("attack", attack::attack),
     ("hcall", bench::hypercall),
     ("echo", events::echo),
     ("ping", events::ping),

@@ -32,7 +32,8 @@ const SPINS: u64 = 1 << 32;
 
 core::arch::global_asm!(
     ".globl second_start",
-    "second_start:", // r1 = stack; the TOC by its linked address, which real mode takes as well
+    // r1 = stack, r3 = what to call; the TOC by its linked address, which real mode takes as well
+    "second_start:",
     "lis 2, .TOC.@highest",
     "ori 2, 2, .TOC.@higher",
     "sldi 2, 2, 32",
@@ -40,8 +41,9 @@ core::arch::global_asm!(
     "ori 2, 2, .TOC.@l",
     "li 0, 0",
     "stdu 0, -64(1)",
-    "bl second_vcpu",
-    "nop",
+    "mr 12, 3",
+    "mtctr 12",
+    "bctrl",
     "trap",
 );
 
@@ -49,7 +51,8 @@ unsafe extern "C" {
     fn second_start();
 }
 
-fn vcpu_op<T>(command: u32, number: u64, argument: &T) -> i64 {
+/// An operation of that vCPU.
+pub fn vcpu_op<T>(command: u32, number: u64, argument: &T) -> i64 {
     let at = guest_address(&raw const *argument);
     stub::vcpu_op(&Hypervisor, command.into(), number, at)[0].cast_signed()
 }
@@ -103,9 +106,7 @@ fn time(me: usize) -> bool {
 }
 
 /// The second vCPU's part.
-#[unsafe(no_mangle)]
-extern "C" fn second_vcpu(argument: u64) -> ! {
-    PROGRESS.store(argument, Ordering::Release);
+extern "C" fn second_vcpu() -> ! {
     for _ in 0..ROUNDS {
         wait(1, TELLS[1]);
         send(TELLS[0]);
@@ -129,7 +130,12 @@ pub fn vcpus(_: Boot, _: Options) -> Verdict {
     for vcpu in [0, 1] {
         bind(op::EVTCHNOP_BIND_VIRQ, [xen::VIRQ_TIMER, vcpu, 0], TIMERS[vcpu as usize])?;
     }
-    start_second()?;
+    let at = guest_address(&raw const INFO).value();
+    let register = vcpu::RegisterVcpuInfo { mfn: at >> 12, offset: (at & 0xfff) as u32, rsvd: 0 };
+    if vcpu_op(vcpu::VCPUOP_REGISTER_VCPU_INFO, 1, &register) != 0 {
+        return Err(String::from("the second vCPU's information cannot be registered"));
+    }
+    start_second(second_vcpu)?;
     for round in 0..ROUNDS {
         if send(TELLS[1]) != 0 {
             return Err(format!("send of round {round}"));
@@ -152,22 +158,16 @@ pub fn vcpus(_: Boot, _: Options) -> Verdict {
     if at == 3 { Ok(()) } else { Err(format!("it went on at {at}")) }
 }
 
-fn start_second() -> Verdict {
-    let at = guest_address(&raw const INFO).value();
-    let offset = (at & 0xfff) as u32;
-    let register = vcpu::RegisterVcpuInfo { mfn: at >> 12, offset, rsvd: 0 };
+/// Has the second vCPU run this, in real mode with interrupts off.
+pub fn start_second(run: extern "C" fn() -> !) -> Verdict {
     let context = VcpuGuestContext {
         entry: guest_address(second_start as *const ()).value(),
         stack: guest_address(STACK.as_ptr_range().end).value() - 128,
-        argument: 1,
+        argument: run as *const () as u64,
         flags: VcpuGuestContext::LITTLE_ENDIAN,
     };
-    let steps = [
-        vcpu_op(vcpu::VCPUOP_REGISTER_VCPU_INFO, 1, &register),
-        vcpu_op(vcpu::VCPUOP_INITIALISE, 1, &context),
-        vcpu_op(vcpu::VCPUOP_UP, 1, &0u64),
-    ];
-    if steps == [0; 3] { Ok(()) } else { Err(format!("the second vCPU: {steps:?}")) }
+    let steps = [vcpu_op(vcpu::VCPUOP_INITIALISE, 1, &context), vcpu_op(vcpu::VCPUOP_UP, 1, &0u64)];
+    if steps == [0; 2] { Ok(()) } else { Err(format!("the second vCPU: {steps:?}")) }
 }
 
 /// How long two vCPUs on one processor need to give it to each other and back: both yield, the

@@ -48,8 +48,16 @@ impl Machine {
     /// The same with more options for QEMU.
     pub fn boot_with(description: &Description, qemu: &[&str]) -> anyhow::Result<Machine> {
         let qemu = qemu.iter().map(|option| (*option).into()).collect();
-        let options = Options { qemu, ..Options::default() };
-        let inner = k42::machine::Machine::start(description, &options)?;
+        Machine::boot_as(description, &Options { qemu, ..Options::default() })
+    }
+
+    /// The same with the hypervisor that checks its own state when a guest asks.
+    pub fn boot_walker(description: &Description) -> anyhow::Result<Machine> {
+        Machine::boot_as(description, &Options { walker: true, ..Options::default() })
+    }
+
+    fn boot_as(description: &Description, options: &Options) -> anyhow::Result<Machine> {
+        let inner = k42::machine::Machine::start(description, options)?;
         let count = inner.consoles().count();
         let transcripts = (0..count).map(|_| Transcript::default()).collect();
         let started = vec![None; count];

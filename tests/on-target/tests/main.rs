@@ -3,6 +3,7 @@
 //! A test is a name and a function; `?` in it fails the test with the last lines of each console.
 #![forbid(unsafe_code)]
 
+mod attack;
 mod attest;
 mod control;
 mod demo;
@@ -33,6 +34,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(1);
     let tests = [
+        attack::tests(),
         attest::tests(),
         linux::tests(),
         k42::tests(),

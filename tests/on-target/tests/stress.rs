@@ -1,9 +1,9 @@
 //! Long runs, for `make stress`: they are marked as ignored and take no part in `make test`.
 
-use k42_tests::{Ending, KERNELS, Machine, Model, NESTED, describe};
+use k42_tests::{Ending, KERNELS, MODELS, Machine, Model, NESTED, describe};
 use libtest_mimic::Trial;
 
-use crate::{control, isolation, test};
+use crate::{attack, control, isolation, test};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
@@ -16,6 +16,10 @@ pub fn tests() -> Vec<Trial> {
             test(name("sixty_domains"), move || sixty_domains(model)),
             test(name("a_thousand_domains_come_and_go"), move || control::come_and_go(model, 170)),
         ]);
+    }
+    for model in MODELS.into_iter().chain(NESTED) {
+        let title = format!("stress::{}::a_million_calls_of_attackers", model.name());
+        tests.push(test(title, move || attack::attack(model, [450_000, 600_000], 1)));
     }
     for model in NESTED {
         tests.extend(isolation::stuck(model, &format!("stress::{}", model.name())));

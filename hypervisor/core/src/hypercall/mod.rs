@@ -17,6 +17,8 @@ mod papr;
 mod rtas;
 mod system;
 mod vcpu;
+#[cfg(feature = "walker")]
+mod walker;
 mod watchdog;
 mod xen;
 pub mod xics;
@@ -46,6 +48,11 @@ struct Caller<'a> {
 
 impl<M: Machine> Hypervisor<M> {
     pub(crate) fn hypercall(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
+        #[cfg(feature = "walker")]
+        if Number::decode(frame.gpr[3]) == Number::Xen(walker::NUMBER) {
+            frame.gpr[3] = self.walk_for_guest().cast_unsigned();
+            return;
+        }
         self.trace(processor, TRC_HVM_VMMCALL, [low(frame.gpr[3]), low(frame.gpr[4]), 0]);
         let caller = &mut Caller { processor, current, frame };
         let result = match Number::decode(caller.frame.gpr[3]) {
