@@ -8,15 +8,19 @@
 extern crate alloc;
 
 mod bench;
+mod create;
 mod events;
 mod fuzz;
 mod grants;
 mod isolation;
 mod lan;
+mod latency;
 mod measure;
 mod privilege;
 mod talk;
+mod upcall;
 mod vcpus;
+mod work;
 
 use kernel_arch::{Boot, boot, hypercall};
 
@@ -57,6 +61,13 @@ const TESTS: &[(&str, Test)] = &[
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),
+    ("signal", latency::signal),
+    ("signalled", latency::signalled),
+    ("timer", latency::timer),
+    ("lateness", latency::lateness),
+    ("create", create::create),
+    ("work", work::work),
+    ("periods", work::periods),
     ("priv", privilege::privileged_instruction),
     ("userhcall", privilege::hypercall_from_user),
 ];

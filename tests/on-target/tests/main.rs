@@ -16,6 +16,7 @@ mod linux;
 mod memory;
 mod nested;
 mod programs;
+mod schedule;
 mod stress;
 mod vcpus;
 
@@ -42,6 +43,7 @@ fn main() {
         lan::tests(),
         memory::tests(),
         programs::tests(),
+        schedule::tests(),
         control::tests(),
         figures::tests(),
         demo::tests(),
