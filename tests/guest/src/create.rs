@@ -36,7 +36,7 @@ core::arch::global_asm!(
 );
 
 unsafe extern "C" {
-    static first_instruction: [u32; 8];
+    safe static first_instruction: [u32; 8];
 }
 
 /// An argument of `domctl`: what every command has, and its own; as long as any.
@@ -119,7 +119,7 @@ fn launch(domain: u16) -> Verdict {
     memory_op(memory::XENMEM_ADD_TO_PHYSMAP_BATCH, &batch, 0)?;
     let page = (WINDOW << 12) as *mut [u32; 8];
     // SAFETY: the domain's first page, which is mapped there, in real mode; it does not run yet.
-    unsafe { page.write_volatile((&raw const first_instruction).read()) };
+    unsafe { page.write_volatile(first_instruction) };
     let flags = VcpuGuestContext::LITTLE_ENDIAN;
     let context = VcpuGuestContext { entry: 0, stack: 0, argument: 0, flags };
     let own = VcpuContext { vcpu: 0, _hole: [0; 4], ctxt: handle(&context) };

@@ -25,7 +25,7 @@ core::arch::global_asm!(
 );
 
 unsafe extern "C" {
-    static upcall_vector: [u32; 9];
+    safe static upcall_vector: [u32; 9];
 }
 
 /// Puts the vector in place, maps the shared page and leaves the kernel's translation.
@@ -33,7 +33,7 @@ pub fn start() -> Verdict {
     let to = linear(GuestAddr::new(k42_lib::vector::DOORBELL.into())) as *mut [u32; 9];
     // SAFETY: the vector's own code, which is for any address, replaces the kernel's: 36 bytes of
     // the 256 there.
-    unsafe { to.write_volatile((&raw const upcall_vector).read()) };
+    unsafe { to.write_volatile(upcall_vector) };
     // SAFETY: makes stores to an instruction's place be fetched; the 36 bytes are in one block.
     unsafe { asm!("dcbst 0, {0}", "sync", "icbi 0, {0}", "sync", "isync", in(reg) to) };
     // SAFETY: the kernel's addresses mean the same in real mode.
@@ -44,9 +44,10 @@ pub fn start() -> Verdict {
 /// Sleeps with interrupts on until one has come, or the hypervisor has a reason to return; when
 /// the upcall's vector was entered, or 0.
 fn sleep() -> u64 {
-    // SAFETY: an interrupt that may come is the upcall's: the decrementer is far away.
+    // SAFETY: the decrementer's interrupt is put off: the upcall's alone may come.
+    unsafe { registers::set_decrementer(0x7fff_ffff) };
+    // SAFETY: the upcall's vector is there, and changes nothing that is in use.
     unsafe {
-        registers::set_decrementer(0x7fff_ffff);
         asm!("mtsprg 3, {0}", "mfmsr {1}", "or {1}, {1}, {2}", "mtmsrd {1}, 1",
             in(reg) 0u64, out(reg) _, in(reg) msr::EE);
     }
