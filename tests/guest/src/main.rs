@@ -9,16 +9,20 @@ extern crate alloc;
 
 mod attack;
 mod bench;
+mod create;
 mod events;
 mod fuzz;
 mod grants;
 mod isolation;
 mod lan;
+mod latency;
 mod measure;
 mod privilege;
 mod random;
 mod talk;
+mod upcall;
 mod vcpus;
+mod work;
 
 use kernel_arch::{Boot, boot, hypercall};
 
@@ -60,6 +64,13 @@ const TESTS: &[(&str, Test)] = &[
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),
+    ("signal", latency::signal),
+    ("signalled", latency::signalled),
+    ("timer", latency::timer),
+    ("lateness", latency::lateness),
+    ("create", create::create),
+    ("work", work::work),
+    ("periods", work::periods),
     ("priv", privilege::privileged_instruction),
     ("userhcall", privilege::hypercall_from_user),
 ];

@@ -51,7 +51,7 @@ unsafe extern "C" {
     fn second_start();
 }
 
-/// An operation of that vCPU.
+/// Makes a call about one of the domain's vCPUs.
 pub fn vcpu_op<T>(command: u32, number: u64, argument: &T) -> i64 {
     let at = guest_address(&raw const *argument);
     stub::vcpu_op(&Hypervisor, command.into(), number, at)[0].cast_signed()

@@ -63,3 +63,17 @@ pub fn bare(name: &str, bootargs: &str) -> DomainDescription {
     let rights = Rights::INPUT | Rights::EVENTS | Rights::GRANTS | Rights::LAN;
     DomainDescription { rights, ..domain }
 }
+
+/// The same with so many microseconds of its own in every period, and no more.
+pub fn reserved(name: &str, bootargs: &str, budget: u64, period: u64) -> DomainDescription {
+    let reserved = Some((budget * 512, period * 512));
+    let scheduling = Scheduling { reserved, ..Scheduling::default() };
+    let domain = bare(name, bootargs);
+    let rights = domain.rights | Rights::RESERVED;
+    DomainDescription { rights, scheduling, weight: 0, ..domain }
+}
+
+/// A kernel of ours that never lets go of its processor.
+pub fn busy(name: &str) -> DomainDescription {
+    bare(name, "test=work from=0 to=1000000")
+}

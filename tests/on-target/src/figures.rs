@@ -3,7 +3,8 @@
 //! With `shift=0` an instruction takes one nanosecond of the emulated time, whatever else the host
 //! does, and the timebase counts them, 0.512 ticks each (docs/measuring.md).
 
-use k42::description::DomainDescription;
+use anyhow::{Context, ensure};
+use k42::description::{DomainDescription, Rights};
 
 use crate::{KERNELS, Machine, Model, describe};
 
@@ -114,6 +115,141 @@ pub fn vcpu_switch_pair(model: Model) -> anyhow::Result<u64> {
     let description = describe::machine("figures-switches", model, vec![guest]);
     let mut machine = Machine::boot_with(&description, &COUNTED)?;
     figure(&mut machine, "guest", "vcpu-switch-pair")
+}
+
+/// Instructions of an event's way. With two processors they are those of both together: the emulator
+/// runs one of them at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct EventWay {
+    /// The sender's call, there and back.
+    pub send: u64,
+    /// From before the sender's call to the first instruction of the receiver's upcall.
+    pub upcall: u64,
+}
+
+/// An event to another domain, which is asleep: on the same processor, or on another that has
+/// nothing else to do.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn event_way(model: Model, processors: u32) -> anyhow::Result<EventWay> {
+    let domains = vec![
+        describe::bare("signal", "test=signal"),
+        describe::bare("signalled", "test=signalled"),
+    ];
+    let mut description = describe::machine("figures-signal", model, domains);
+    description.processors = processors;
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let send = figure(&mut machine, "signal", "event-send")?;
+    let mut times = |name| -> anyhow::Result<(u64, u64)> {
+        let text = machine.console(name).expect(r"^sum (\d+ of \d+) rounds")?;
+        let (sum, count) = text.split_once(" of ").context("the guest's line")?;
+        Ok((sum.parse()?, count.parse()?))
+    };
+    let ((sent, rounds), (entered, same)) = (times("signal")?, times("signalled")?);
+    ensure!(rounds == same && entered > sent, "{sent} in {rounds}, {entered} in {same}");
+    Ok(EventWay { send, upcall: instructions(entered - sent) / rounds })
+}
+
+/// Instructions of sending an event to a domain asleep on the same processor: the call, there and
+/// back.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn event_send(model: Model) -> anyhow::Result<u64> {
+    Ok(event_way(model, 1)?.send)
+}
+
+/// Instructions of an event to the upcall of a domain asleep on the same processor.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn event_upcall(model: Model) -> anyhow::Result<u64> {
+    Ok(event_way(model, 1)?.upcall)
+}
+
+/// The same on another processor, which is idle.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn event_upcall_other(model: Model) -> anyhow::Result<u64> {
+    Ok(event_way(model, 2)?.upcall)
+}
+
+/// Instructions of setting a timer, and from its time to the first instruction of the upcall, in a
+/// domain that sleeps alone on its processor.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn timer(model: Model) -> anyhow::Result<u64> {
+    let domains = vec![describe::bare("guest", "test=timer")];
+    let description = describe::machine("figures-timer", model, domains);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let set = figure(&mut machine, "guest", "timer-set")?;
+    Ok(set + figure(&mut machine, "guest", "timer-late")?)
+}
+
+/// Instructions of a domain's creation by another, without memory.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn create(model: Model) -> anyhow::Result<u64> {
+    created(model, "create")
+}
+
+/// The same until the first instruction of the domain, which has 2 MiB.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn create_to_first(model: Model) -> anyhow::Result<u64> {
+    created(model, "create-to-first-instruction")
+}
+
+fn created(model: Model, name: &str) -> anyhow::Result<u64> {
+    let mut keeper = describe::bare("keeper", "test=create");
+    keeper.rights |= Rights::CONTROL;
+    let description = describe::machine("figures-create", model, vec![keeper]);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    figure(&mut machine, "keeper", name)
+}
+
+/// How late a vCPU with reserved time is told of its timers beside three domains that spin.
+#[derive(Clone, Copy, Debug)]
+pub struct Late {
+    /// Instructions of the worst of 2,000.
+    pub worst: u64,
+    /// The same without the worst thousandth.
+    pub most: u64,
+}
+
+/// Instructions from the time of a timer to the first of the upcall, for a vCPU with reserved time
+/// beside three domains that spin.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn reserved_late(model: Model) -> anyhow::Result<Late> {
+    let mut domains = vec![describe::reserved("guest", "test=lateness count=2000", 2_000, 10_000)];
+    domains.extend(["a", "b", "c"].map(describe::busy));
+    let description = describe::machine("figures-reserved", model, domains);
+    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let most = figure(&mut machine, "guest", "reserved-late-999")?;
+    Ok(Late { most, worst: figure(&mut machine, "guest", "reserved-late-worst")? })
+}
+
+/// The worst of 2,000.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn reserved_late_worst(model: Model) -> anyhow::Result<u64> {
+    Ok(reserved_late(model)?.worst)
+}
+
+/// The worst without two of 2,000.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn reserved_late_999(model: Model) -> anyhow::Result<u64> {
+    Ok(reserved_late(model)?.most)
 }
 
 /// A K42 and a Linux domain with the same program, side by side in one machine.

@@ -13,6 +13,10 @@ pub fn tests() -> Vec<Trial> {
         let name = |what| format!("figures::{}::{what}", model.name());
         tests.push(test(name("null_hypercall"), move || null_hypercall(model)));
         tests.push(test(name("event_round_trip"), move || event_round_trip(model)));
+        tests.push(test(name("event_upcall"), move || event_upcall(model)));
+        tests.push(test(name("timer"), move || timer(model)));
+        tests.push(test(name("reserved_late"), move || reserved_late(model)));
+        tests.push(test(name("create"), move || create(model)));
         tests.push(test(name("grant_map_unmap"), move || grant_map_unmap(model)));
         tests.push(test(name("grant_copy"), move || grant_copy(model)));
         tests.push(test(name("populate"), move || populate(model)));
@@ -36,6 +40,28 @@ fn null_hypercall(model: Model) -> anyhow::Result<()> {
 
 fn event_round_trip(model: Model) -> anyhow::Result<()> {
     within("event round trip", figures::event_round_trip(model)?, "event-round-trip")
+}
+
+fn event_upcall(model: Model) -> anyhow::Result<()> {
+    let figures::EventWay { send, upcall } = figures::event_way(model, 1)?;
+    within("event sent", send, "event-send")?;
+    within("event to its upcall", upcall, "event-upcall")?;
+    within("to another processor", figures::event_upcall_other(model)?, "event-upcall-other")
+}
+
+fn timer(model: Model) -> anyhow::Result<()> {
+    within("timer set and told", figures::timer(model)?, "timer-upcall")
+}
+
+fn reserved_late(model: Model) -> anyhow::Result<()> {
+    let figures::Late { most, worst } = figures::reserved_late(model)?;
+    within("the worst of 2,000 but two", most, "reserved-late-999")?;
+    within("the worst of 2,000", worst, "reserved-late-worst")
+}
+
+fn create(model: Model) -> anyhow::Result<()> {
+    within("domain created", figures::create(model)?, "create-domain")?;
+    within("to its first instruction", figures::create_to_first(model)?, "create-to-first")
 }
 
 fn grant_map_unmap(model: Model) -> anyhow::Result<()> {

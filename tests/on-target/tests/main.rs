@@ -17,6 +17,7 @@ mod linux;
 mod memory;
 mod nested;
 mod programs;
+mod schedule;
 mod stress;
 mod vcpus;
 
@@ -44,6 +45,7 @@ fn main() {
         lan::tests(),
         memory::tests(),
         programs::tests(),
+        schedule::tests(),
         control::tests(),
         figures::tests(),
         demo::tests(),

@@ -3,7 +3,7 @@
 
 use super::{ENTRIES, MAPPINGS, Mapping, offset};
 use crate::domain::Domain;
-use crate::machine::Machine;
+use crate::machine::{Machine, Storage};
 use k42_lib::RealAddr;
 
 /// Bytes that are read at once.

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
-    event_round_trip, getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall,
-    null_hypercall_time, populate, start_k42, start_linux, vcpu_switch_pair,
+    create, create_to_first, event_round_trip, event_send, event_upcall, event_upcall_other,
+    getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, null_hypercall_time, populate,
+    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
 };
 use k42_tests::peer::{self, Peer};
 use k42_tests::{MODELS, Model};
@@ -50,6 +51,14 @@ const fn row(what: &'static str, here: Measure, peer: Option<&'static str>, aim:
 const ROWS: &[Row] = &[
     row("null hypercall, there and back",             null_hypercall,   Some("hypercall"),          Count(150)),
     row("event to another domain and back",           event_round_trip, Some("round-trip-eventfd"), Count(2_000)),
+    row("event to its upcall, same processor",        event_upcall,     Some("signal-eventfd"),     LessThanPeer),
+    row("event to its upcall, an idle processor",     event_upcall_other, Some("signal-eventfd"),   LessThanPeer),
+    row("event sent: the sender's call",              event_send,       None,                       Nothing),
+    row("timer set, and from its time to its upcall", timer,            Some("timer-sleeping"),     LessThanPeer),
+    row("timer in reserved time, load: worst of 2,000", reserved_late_worst, None,                  Nothing),
+    row("timer in reserved time, load: 99.9 %",       reserved_late_999, None,                      Nothing),
+    row("domain created",                             create,           Some("create"),             Tenth),
+    row("domain created, to its first instruction",   create_to_first,  Some("create-to-first-instruction"), Tenth),
     row("page granted by another mapped and unmapped", grant_map_unmap, None,                     Nothing),
     row("page granted by another copied, 4 KiB",      grant_copy,       None,                       Nothing),
     row("memory at run time, a GiB of it",            populate,         Some("populate-gib"),       Tenth),
@@ -79,21 +88,21 @@ fn figures(model: Model, failures: &mut Vec<String>) -> anyhow::Result<()> {
     progress(model, "Linux with KVM-HV");
     let peer = Peer::measure(model).with_context(|| format!("{machine}: the peer"))?;
     println!("\nInstructions on {machine}, counted by QEMU (-icount)\n");
-    println!("{:<46}{:>13}{:>15}{:>8}  aim", "", "here", "KVM-HV", "ratio");
+    println!("{:<48}{:>13}{:>15}{:>8}  aim", "", "here", "KVM-HV", "ratio");
     for Row { what, here, peer: same, aim } in ROWS {
         progress(model, what);
         let theirs = same.map(|same| peer.figure(same)).transpose();
         match here(model).and_then(|here| Ok((here, theirs?))) {
-            Ok((here, theirs)) => println!("{what:<46}{}", cells(here, theirs, *aim)),
+            Ok((here, theirs)) => println!("{what:<48}{}", cells(here, theirs, *aim)),
             Err(error) => failures.push(format!("{machine}: {what}: {error:#}")),
         }
     }
     for (name, theirs) in peer.figures().filter(|(name, _)| !compared(name)) {
-        println!("{:<46}{:>13}{:>15}", format!("the peer's {name}"), "", number(theirs));
+        println!("{:<48}{:>13}{:>15}", format!("the peer's {name}"), "", number(theirs));
     }
     progress(model, "hypercalls by the clock");
     let ratio = null_hypercall_time(model)? as f64 / peer::hypercall_time(model)? as f64;
-    println!("{:<46}{ratio:>36.4}", "null hypercall, in time and not instructions");
+    println!("{:<48}{ratio:>36.4}", "null hypercall, in time and not instructions");
     Ok(())
 }
 
