@@ -69,13 +69,16 @@ pub const MAX_PROCESSORS: usize = 32;
 type Slot<'a> = MutexGuard<'a, Option<Domain>>;
 
 /// The whole hypervisor. There is one in a machine.
+///
+/// What every exit looks at comes first, within reach of a load's 16-bit displacement.
+#[repr(C)]
 pub struct Hypervisor<M> {
     /// The machine it runs on.
     pub machine: M,
+    vcpus: [Vcpu; MAX_VCPUS],
     frames: Mutex<Frames>,
     /// By number; there is no domain 0.
     domains: [Mutex<Option<Domain>>; MAX_DOMAINS + 1],
-    vcpus: [Vcpu; MAX_VCPUS],
     queues: [Mutex<RunQueue>; MAX_PROCESSORS],
     /// The processors that have nothing to run, a bit for each.
     idle: AtomicU32,

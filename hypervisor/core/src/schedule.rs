@@ -182,6 +182,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// A vCPU in this processor's queue was due: its rank is another.
     #[cold]
+    #[inline(never)]
     fn see_to_due(&self, processor: ProcessorId, vcpu: VcpuId, now: u64) {
         let Some(slot) = self.vcpu(vcpu) else { return };
         let mut status = slot.status.lock();
@@ -267,6 +268,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Takes a vCPU over from the busiest processor, for one that has nothing to run; false when
     /// there is none. No two queues are locked at once: the vCPU's own lock keeps it in place.
     #[cold]
+    #[inline(never)]
     fn take_over(&self, idle: ProcessorId) -> bool {
         let processors = (0..self.processors.load(Ordering::Relaxed)).map(ProcessorId);
         let fits = |entry: &Entry| {

@@ -66,6 +66,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Sees to the processor's timers, and wakes those that have slept long enough.
     #[cold]
+    #[inline(never)]
     pub(crate) fn see_to_timers(&self, processor: &mut Processor, now: u64) {
         let set = core::mem::replace(&mut processor.timers, Timers::NONE).set;
         for vcpu in VcpuId::of(set) {

@@ -196,9 +196,9 @@ impl Vcpu {
         self.asked.fetch_or(what.bits(), Ordering::AcqRel);
     }
 
-    /// Whether something is asked.
+    /// Whether something is asked; what that is, taking it says.
     pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire) != 0
+        self.asked.load(Ordering::Relaxed) != 0
     }
 
     /// Takes that an event has come, if nothing else is asked.
