@@ -58,9 +58,10 @@ pub struct Ports {
 
 impl Ports {
     /// No port is in use.
-    pub const fn new() -> Ports {
-        Ports { ports: [(Port::Free, 0); MAX_PORTS], virqs: [[0; SOURCES.len()]; MAX_DOMAIN_VCPUS] }
-    }
+    pub const FREE: Ports = Ports {
+        ports: [(Port::Free, 0); MAX_PORTS],
+        virqs: [[0; SOURCES.len()]; MAX_DOMAIN_VCPUS],
+    };
 
     /// The port's state; `None` for a number that is no port.
     pub fn get(&self, number: u32) -> Option<Port> {
@@ -106,12 +107,6 @@ impl Ports {
     }
 }
 
-impl Default for Ports {
-    fn default() -> Ports {
-        Ports::new()
-    }
-}
-
 /// The domain, unless there is none or its end has begun: it then has let go of its ports.
 fn living(slot: &mut Option<Domain>) -> Result<&mut Domain, i32> {
     slot.as_mut().filter(|domain| !domain.ending).ok_or(errno::ESRCH)
@@ -131,17 +126,9 @@ impl<M: Machine> Hypervisor<M> {
         remote: DomainId,
         remote_port: u32,
     ) -> Result<u16, i32> {
-        if own == remote {
-            return Err(errno::EINVAL);
-        }
         let number = u16::try_from(remote_port).map_err(|_| errno::EINVAL)?;
-        // Two domains' locks are taken in the order of their numbers.
-        let (first, second) = (own.min(remote), own.max(remote));
-        let mut first = self.domain(first);
-        let mut second = self.domain(second);
-        let (mine, theirs) =
-            if own < remote { (&mut first, &mut second) } else { (&mut second, &mut first) };
-        let (mine, theirs) = (living(mine)?, living(theirs)?);
+        let (mut mine, mut theirs) = self.pair(own, remote).ok_or(errno::EINVAL)?;
+        let (mine, theirs) = (living(&mut mine)?, living(&mut theirs)?);
         if theirs.ports.get(remote_port) != Some(Port::Unbound(own)) {
             return Err(errno::EINVAL);
         }

@@ -191,6 +191,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Does what is asked of the vCPU on this processor.
+    #[inline(never)]
     fn attend(&self, processor: &mut Processor, current: Current, slot: &Vcpu, frame: &mut Frame) {
         let asked = slot.take_asked();
         if asked.contains(Ask::EXAMINE) {

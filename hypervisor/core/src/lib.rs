@@ -75,13 +75,13 @@ type Slot<'a> = MutexGuard<'a, Option<Domain>>;
 pub struct Hypervisor<M> {
     /// The machine it runs on.
     pub machine: M,
-    vcpus: [Vcpu; MAX_VCPUS],
-    frames: Mutex<Frames>,
-    /// By number; there is no domain 0.
-    domains: [Mutex<Option<Domain>>; MAX_DOMAINS + 1],
-    queues: [Mutex<RunQueue>; MAX_PROCESSORS],
     /// The processors that have nothing to run, a bit for each.
     idle: AtomicU32,
+    vcpus: [Vcpu; MAX_VCPUS],
+    queues: [Mutex<RunQueue>; MAX_PROCESSORS],
+    /// By number; there is no domain 0.
+    domains: [Mutex<Option<Domain>>; MAX_DOMAINS + 1],
+    frames: Mutex<Frames>,
     /// Held while processor time is reserved: one at a time looks at what is free.
     admission: Mutex<()>,
     log: Mutex<Log>,
@@ -168,7 +168,7 @@ impl<M: Machine> Hypervisor<M> {
             frames: Mutex::new(Frames::none()),
             domains: [const { Mutex::new(None) }; MAX_DOMAINS + 1],
             vcpus: [const { Vcpu::unused() }; MAX_VCPUS],
-            queues: [const { Mutex::new(RunQueue::new()) }; MAX_PROCESSORS],
+            queues: [const { Mutex::new(RunQueue::EMPTY) }; MAX_PROCESSORS],
             idle: AtomicU32::new(0),
             admission: Mutex::new(()),
             log: Mutex::new(Log::new()),

@@ -91,6 +91,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Puts a ready vCPU in its queue, unless it is paused. Returns whether the processor has to be
     /// told: it runs nothing, or has to choose anew.
+    #[inline]
     fn enqueue(&self, vcpu: VcpuId, status: &mut Status, now: u64) -> bool {
         let Some(queue) = self.queue(status.home) else { return false };
         let mut queue = queue.lock();
