@@ -133,7 +133,7 @@ impl<M: Machine> Hypervisor<M> {
             rights,
             memory,
             vcpus: self.take_vcpus(id, new, rights)?,
-            ports: Ports::new(),
+            ports: Ports::FREE,
             shared,
             handle: 0,
             lan: None,

@@ -55,14 +55,9 @@ impl<M: Machine> Hypervisor<M> {
     /// The current vCPU leaves its processor for good.
     pub(crate) fn leave_domain(&self, processor: &mut Processor, current: Current) {
         processor.current = None;
-        processor.reschedule = true;
         if let Some(slot) = self.vcpu(current.vcpu) {
             slot.take_asked();
-            let mut status = slot.status.lock();
-            status.state = State::Ended;
-            let home = status.home;
-            drop(status);
-            self.forget(home, current.vcpu); // it may have blocked before it saw the end
+            slot.status.lock().state = State::Ended;
         }
         self.bury(current.domain);
     }

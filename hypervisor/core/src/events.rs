@@ -58,9 +58,10 @@ pub struct Ports {
 
 impl Ports {
     /// No port is in use.
-    pub const fn new() -> Ports {
-        Ports { ports: [(Port::Free, 0); MAX_PORTS], virqs: [[0; SOURCES.len()]; MAX_DOMAIN_VCPUS] }
-    }
+    pub const FREE: Ports = Ports {
+        ports: [(Port::Free, 0); MAX_PORTS],
+        virqs: [[0; SOURCES.len()]; MAX_DOMAIN_VCPUS],
+    };
 
     /// The port's state; `None` for a number that is no port.
     pub fn get(&self, number: u32) -> Option<Port> {
@@ -103,12 +104,6 @@ impl Ports {
     fn of_virq(&mut self, virq: u32, vcpu: u8) -> Option<&mut u8> {
         let source = SOURCES.iter().position(|(source, _)| *source == virq)?;
         self.virqs.get_mut(usize::from(vcpu))?.get_mut(source)
-    }
-}
-
-impl Default for Ports {
-    fn default() -> Ports {
-        Ports::new()
     }
 }
 

@@ -156,12 +156,14 @@ impl<M: Machine> Hypervisor<M> {
         self.see_to_it(processor, frame)
     }
 
-    /// The domain's end, an interrupt that waits, another vCPU's turn. What is frequent is that an
-    /// event has come while the vCPU slept.
+    /// The domain's end, an interrupt that waits, another vCPU's turn. What is frequent is that the
+    /// vCPU has gone to sleep, or that an event has come while it slept.
     #[inline(never)]
     fn see_to_it(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
-        let slot = processor.vcpu().and_then(|v| self.vcpu(v));
-        if !processor.reschedule && slot.is_some_and(Vcpu::take_upcall) {
+        let Some(vcpu) = processor.vcpu() else {
+            return self.choose(processor).map_or(Next::Idle, Next::Switch);
+        };
+        if !processor.reschedule && self.vcpu(vcpu).is_some_and(Vcpu::take_upcall) {
             self.machine.ring();
             return Next::Resume;
         }
@@ -195,6 +197,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Does what is asked of the vCPU on this processor.
+    #[inline(never)]
     fn attend(&self, processor: &mut Processor, current: Current, slot: &Vcpu, frame: &mut Frame) {
         let asked = slot.take_asked();
         if asked.contains(Ask::EXAMINE) {
@@ -227,9 +230,7 @@ impl<M: Machine> Hypervisor<M> {
         let times_at = {
             let mut status = slot.status.lock();
             if core::mem::take(&mut status.stopping) {
-                status.enter(State::Stopped, self.machine.timebase());
-                self.forget(status.home, current.vcpu); // it may have blocked before it saw this
-                processor.reschedule = true;
+                self.take_off(processor, &mut status, State::Stopped, self.machine.timebase());
             }
             status.times_at
         };

@@ -72,16 +72,19 @@ pub const MAX_PROCESSORS: usize = 32;
 type Slot<'a> = MutexGuard<'a, Option<Domain>>;
 
 /// The whole hypervisor. There is one in a machine.
+///
+/// What every exit looks at comes first, within reach of a load's 16-bit displacement.
+#[repr(C)]
 pub struct Hypervisor<M> {
     /// The machine it runs on.
     pub machine: M,
-    frames: Mutex<Frames>,
-    /// By number; there is no domain 0.
-    domains: [Mutex<Option<Domain>>; MAX_DOMAINS + 1],
-    vcpus: [Vcpu; MAX_VCPUS],
-    queues: [Mutex<RunQueue>; MAX_PROCESSORS],
     /// The processors that have nothing to run, a bit for each.
     idle: AtomicU32,
+    vcpus: [Vcpu; MAX_VCPUS],
+    queues: [Mutex<RunQueue>; MAX_PROCESSORS],
+    /// By number; there is no domain 0.
+    domains: [Mutex<Option<Domain>>; MAX_DOMAINS + 1],
+    frames: Mutex<Frames>,
     /// Held while processor time is reserved: one at a time looks at what is free.
     admission: Mutex<()>,
     log: Mutex<Log>,
@@ -171,7 +174,7 @@ impl<M: Machine> Hypervisor<M> {
             frames: Mutex::new(Frames::none()),
             domains: [const { Mutex::new(None) }; MAX_DOMAINS + 1],
             vcpus: [const { Vcpu::unused() }; MAX_VCPUS],
-            queues: [const { Mutex::new(RunQueue::new()) }; MAX_PROCESSORS],
+            queues: [const { Mutex::new(RunQueue::EMPTY) }; MAX_PROCESSORS],
             idle: AtomicU32::new(0),
             admission: Mutex::new(()),
             log: Mutex::new(Log::new()),

@@ -53,6 +53,8 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Says that a domain's first instruction comes next.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn announce(&self, processor: &Processor, id: DomainId) {
         let now = self.machine.timebase();
         let Some((name, size)) = self.domain(id).as_ref().map(|d| (d.name, d.memory.size())) else {

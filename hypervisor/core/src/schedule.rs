@@ -4,7 +4,8 @@
 //!
 //! A vCPU's registers stay in its processor until another one runs there, and a vCPU that waits
 //! moves only while no processor has its registers (`Machine::holder`): so nothing has to be
-//! fetched from a processor that is busy. Its home is the processor whose queue it is in.
+//! fetched from a processor that is busy. Its home is the processor whose queue it is in. One that
+//! sleeps is in none: its processor sees to its waking as to any timer (`timer`).
 
 pub mod account;
 mod control;
@@ -79,34 +80,29 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    fn make_ready(&self, vcpu: VcpuId, mut status: MutexGuard<'_, Status>) {
+    pub(crate) fn make_ready(&self, vcpu: VcpuId, mut status: MutexGuard<'_, Status>) {
         let now = self.machine.timebase();
         status.enter(State::Ready, now);
         status.account.wake(now);
-        let told = self.enqueue(vcpu, &mut status);
-        if told {
+        if self.enqueue(vcpu, &mut status, now) {
             self.machine.kick(status.home);
         }
         self.offer(&status);
     }
 
-    /// Puts a vCPU that is not on its processor where its state says. Returns whether the processor
-    /// has to be told: it runs nothing, or has to choose anew.
-    fn enqueue(&self, vcpu: VcpuId, status: &mut Status) -> bool {
+    /// Puts a ready vCPU in its queue, unless it is paused. Returns whether the processor has to be
+    /// told: it runs nothing, or has to choose anew.
+    #[inline]
+    fn enqueue(&self, vcpu: VcpuId, status: &mut Status, now: u64) -> bool {
         let Some(queue) = self.queue(status.home) else { return false };
         let mut queue = queue.lock();
-        let (rank, until) = match status.state {
-            State::Blocked(until) => (Rank::WAITS, until),
-            State::Ready if status.pauses == 0 => {
-                // Who has been away does not come back with credit.
-                status.account.pass = status.account.pass.max(queue.pass());
-                status.account.rank(self.machine.timebase())
-            }
-            _ => {
-                queue.remove(vcpu);
-                return false;
-            }
-        };
+        if status.pauses > 0 {
+            queue.remove(vcpu);
+            return false;
+        }
+        // Who has been away does not come back with credit.
+        status.account.pass = status.account.pass.max(queue.pass());
+        let (rank, until) = status.account.rank(now);
         queue.insert(Entry { vcpu, rank, until, processors: status.may_run_on() });
         let Some((running, its)) = queue.running() else { return true };
         let told = running != vcpu && (rank.preempts(its) || until < queue.due());
@@ -135,20 +131,17 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    /// Takes the current vCPU off the processor until it is woken or `until` has come. Returns
-    /// false, and leaves it running, when it was woken before.
-    pub(crate) fn block(&self, processor: &mut Processor, until: u64) -> bool {
-        let Some(vcpu) = processor.vcpu() else { return false };
-        let Some(slot) = self.vcpu(vcpu) else { return false };
+    /// Takes the current vCPU off the processor until it is woken or `until` has come. It goes on
+    /// when it was woken before, or has something to see to.
+    pub(crate) fn block(&self, processor: &mut Processor, until: u64) {
+        let Some(vcpu) = processor.vcpu() else { return };
+        let Some(slot) = self.vcpu(vcpu) else { return };
         let mut status = slot.status.lock();
         let now = self.machine.timebase();
-        if core::mem::take(&mut status.woken) || until <= now {
-            return false;
+        if !core::mem::take(&mut status.woken) && until > now && !slot.is_asked() {
+            self.take_off(processor, &mut status, State::Blocked(until), now);
+            processor.timers.add(vcpu, until);
         }
-        status.enter(State::Blocked(until), now);
-        self.enqueue(vcpu, &mut status);
-        processor.reschedule = true;
-        true
     }
 
     /// Lets the others run; the current vCPU stays ready.
@@ -166,38 +159,39 @@ impl<M: Machine> Hypervisor<M> {
         self.yield_now(processor);
     }
 
-    /// Charges the current vCPU for its time and puts it back, unless it waits for something.
+    /// Charges the current vCPU for its time and puts it back in the queue.
     pub(crate) fn put_back(&self, processor: &mut Processor) {
-        let Some(current) = processor.current.take() else { return };
-        let Current { domain, server, .. } = current;
-        self.trace(processor, TRC_SCHED_SWITCH_INFPREV, [domain.number().into(), server, 0]);
-        let Some(slot) = self.vcpu(current.vcpu) else { return };
-        let now = self.machine.timebase();
-        let used = now.saturating_sub(processor.since);
-        let mut status = slot.status.lock();
-        status.account.charge(processor.rank, used);
-        if status.state == State::Running {
-            status.enter(State::Ready, now);
-        }
-        if status.state == State::Ready {
-            self.enqueue(current.vcpu, &mut status); // also if it was woken, and queued, meanwhile
-        }
-    }
-
-    /// A vCPU in this processor's queue was due: its sleep is over, or its rank is another.
-    #[cold]
-    fn see_to_due(&self, processor: ProcessorId, vcpu: VcpuId) {
+        let Some(vcpu) = processor.vcpu() else { return };
         let Some(slot) = self.vcpu(vcpu) else { return };
         let mut status = slot.status.lock();
-        match status.state {
-            _ if status.home != processor => {}
-            State::Blocked(until) if until <= self.machine.timebase() => {
-                self.make_ready(vcpu, status);
-            }
-            State::Blocked(_) | State::Ready => {
-                self.enqueue(vcpu, &mut status);
-            }
-            State::Unused | State::Ended | State::Stopped | State::Running => {}
+        let now = self.machine.timebase();
+        self.take_off(processor, &mut status, State::Ready, now);
+        self.enqueue(vcpu, &mut status, now);
+    }
+
+    /// Takes the current vCPU off the processor, to be in this state, and charges it for its time.
+    pub(crate) fn take_off(
+        &self,
+        processor: &mut Processor,
+        status: &mut Status,
+        state: State,
+        now: u64,
+    ) {
+        status.account.charge(processor.rank, now.saturating_sub(processor.since));
+        status.enter(state, now);
+        processor.current = None;
+        let leaver = [status.domain.number().into(), status.server, 0];
+        self.trace(processor, TRC_SCHED_SWITCH_INFPREV, leaver);
+    }
+
+    /// A vCPU in this processor's queue was due: its rank is another.
+    #[cold]
+    #[inline(never)]
+    fn see_to_due(&self, processor: ProcessorId, vcpu: VcpuId, now: u64) {
+        let Some(slot) = self.vcpu(vcpu) else { return };
+        let mut status = slot.status.lock();
+        if status.state == State::Ready && status.home == processor {
+            self.enqueue(vcpu, &mut status, now);
         }
     }
 
@@ -207,16 +201,18 @@ impl<M: Machine> Hypervisor<M> {
         processor.reschedule = false;
         let yielded = processor.yielded.take();
         let queue = self.queue(processor.id)?;
-        self.see_to_timers(processor);
         loop {
             let now = self.machine.timebase();
+            if now >= processor.timers.first {
+                self.see_to_timers(processor, now);
+            }
             let (choice, due) = {
                 let mut queue = queue.lock();
                 (queue.choose(now, yielded), queue.due())
             };
             // The queue's lock is let go before a vCPU's is taken: `wake` takes them the other way.
             match choice {
-                Choice::Due(vcpu) => self.see_to_due(processor.id, vcpu),
+                Choice::Due(vcpu) => self.see_to_due(processor.id, vcpu, now),
                 Choice::Run(vcpu, rank) => {
                     if self.put_on(processor, vcpu, rank, now, due) {
                         return Some(vcpu);
@@ -277,6 +273,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Takes a vCPU over from the busiest processor, for one that has nothing to run; false when
     /// there is none. No two queues are locked at once: the vCPU's own lock keeps it in place.
     #[cold]
+    #[inline(never)]
     fn take_over(&self, idle: ProcessorId) -> bool {
         let processors = (0..self.processors.load(Ordering::Relaxed)).map(ProcessorId);
         let fits = |entry: &Entry| {
@@ -296,7 +293,7 @@ impl<M: Machine> Hypervisor<M> {
         self.forget(from, vcpu);
         status.home = idle;
         status.account.pass = 0; // virtual time is another there: it comes as from a sleep
-        self.enqueue(vcpu, &mut status);
+        self.enqueue(vcpu, &mut status, self.machine.timebase());
         true
     }
 

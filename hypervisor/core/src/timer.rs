@@ -5,7 +5,7 @@
 //! (`events`). The alarm of a processor is set here, so that it is never later than a timer.
 
 use crate::machine::Machine;
-use crate::vcpu::VcpuId;
+use crate::vcpu::{State, Status, VcpuId};
 use crate::{Hypervisor, Processor};
 use xen_sys::xen::VIRQ_TIMER;
 
@@ -34,16 +34,18 @@ fn scale(value: u64, by: u64, over: u64, round: u64) -> u64 {
 /// each vCPU. When each is due its vCPU knows (`Status::timer`), which may have set it anew since.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timers {
-    first: u64,
+    pub(crate) first: u64,
     set: u128,
 }
 
 impl Timers {
     pub(crate) const NONE: Timers = Timers { first: u64::MAX, set: 0 };
-}
 
-fn bit(vcpu: VcpuId) -> u128 {
-    u32::try_from(vcpu.index()).ok().and_then(|index| 1u128.checked_shl(index)).unwrap_or(0)
+    /// Has this vCPU looked at then.
+    pub(crate) fn add(&mut self, vcpu: VcpuId, at: u64) {
+        self.first = self.first.min(at);
+        self.set |= vcpu.bit();
+    }
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -52,8 +54,7 @@ impl<M: Machine> Hypervisor<M> {
         let Some(vcpu) = processor.vcpu() else { return };
         let Some(slot) = self.vcpu(vcpu) else { return };
         slot.status.lock().timer = at;
-        let Timers { first, set } = processor.timers;
-        processor.timers = Timers { first: first.min(at), set: set | bit(vcpu) };
+        processor.timers.add(vcpu, at);
         self.set_alarm(processor, processor.alarm);
     }
 
@@ -63,28 +64,32 @@ impl<M: Machine> Hypervisor<M> {
         self.machine.set_alarm(at.min(processor.timers.first));
     }
 
-    /// Sees to the processor's timers that are due.
-    pub(crate) fn see_to_timers(&self, processor: &mut Processor) {
-        let now = self.machine.timebase();
-        if now < processor.timers.first {
-            return;
-        }
+    /// Sees to the processor's timers, and wakes those that have slept long enough.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn see_to_timers(&self, processor: &mut Processor, now: u64) {
         let set = core::mem::replace(&mut processor.timers, Timers::NONE).set;
-        for vcpu in VcpuId::all().filter(|vcpu| set & bit(*vcpu) != 0) {
+        for vcpu in VcpuId::of(set) {
             let Some(slot) = self.vcpu(vcpu) else { continue };
-            let (domain, server) = {
-                let mut status = slot.status.lock();
-                if status.timer > now {
-                    if status.timer != u64::MAX {
-                        processor.timers.first = processor.timers.first.min(status.timer);
-                        processor.timers.set |= bit(vcpu);
-                    }
-                    continue;
+            let mut status = slot.status.lock();
+            let Status { domain, server, timer, .. } = *status;
+            let wakes = if let State::Blocked(until) = status.state { until } else { u64::MAX };
+            for later in [timer, wakes] {
+                if later > now && later != u64::MAX {
+                    processor.timers.add(vcpu, later);
                 }
+            }
+            if timer <= now {
                 status.timer = u64::MAX;
-                (status.domain, status.server)
-            };
-            self.event_raise_for(domain, server, VIRQ_TIMER);
+            }
+            if wakes <= now {
+                self.make_ready(vcpu, status);
+            } else {
+                drop(status);
+            }
+            if timer <= now {
+                self.event_raise_for(domain, server, VIRQ_TIMER);
+            }
         }
     }
 }

@@ -27,7 +27,21 @@ impl VcpuId {
 
     /// All of them.
     pub fn all() -> impl Iterator<Item = VcpuId> {
-        (0..MAX_VCPUS).filter_map(|index| u16::try_from(index).ok().map(VcpuId))
+        VcpuId::of(u128::MAX)
+    }
+
+    /// Those of a set, a bit for each.
+    pub(crate) fn of(mut set: u128) -> impl Iterator<Item = VcpuId> {
+        core::iter::from_fn(move || {
+            let first = (set != 0).then(|| set.trailing_zeros())?;
+            set &= set.wrapping_sub(1);
+            u16::try_from(first).ok().map(VcpuId)
+        })
+    }
+
+    /// It alone in a set.
+    pub(crate) fn bit(self) -> u128 {
+        1u128.checked_shl(self.0.into()).unwrap_or(0)
     }
 }
 
@@ -183,9 +197,9 @@ impl Vcpu {
         self.asked.fetch_or(what.bits(), Ordering::AcqRel);
     }
 
-    /// Whether something is asked.
+    /// Whether something is asked; what that is, taking it says.
     pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire) != 0
+        self.asked.load(Ordering::Relaxed) != 0
     }
 
     /// Takes that an event has come, if nothing else is asked.

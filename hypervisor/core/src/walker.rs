@@ -379,8 +379,7 @@ fn queued(
 ) {
     let want = match status.state {
         State::Ready => usize::from(status.pauses == 0),
-        State::Blocked(_) => 1,
-        State::Unused | State::Ended | State::Stopped | State::Running => return,
+        _ => 0,
     };
     let home = usize::try_from(status.home.0).ok().and_then(|home| queues.get(home));
     let have = home.map(|queue| queue.holds(vcpu));
@@ -398,9 +397,9 @@ fn waiting(
     wrong: &mut Wrong<'_>,
 ) {
     for vcpu in queue.all() {
-        let waits = vcpus.get(vcpu.index()).is_some_and(|status| {
-            matches!(status.state, State::Ready | State::Blocked(_)) && status.home == processor
-        });
+        let waits = vcpus
+            .get(vcpu.index())
+            .is_some_and(|status| status.state == State::Ready && status.home == processor);
         if !waits {
             wrong(format_args!(
                 "{vcpu:?} is in the queue of {processor:?} and does not wait there"

@@ -92,8 +92,8 @@ macro_rules! switched {
 
         /// Loads them.
         pub(crate) fn load(from: &[u64; SWITCHED]) {
-            let mut values = from.iter().copied();
-            $( $crate::spr::write::<$number>(values.next().unwrap_or(0)); )*
+            let mut values = from.iter();
+            $( if let Some(value) = values.next() { $crate::spr::write::<$number>(*value); } )*
         }
     };
 }

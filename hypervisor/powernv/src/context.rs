@@ -114,6 +114,7 @@ pub(crate) fn last_vcpu() -> Option<usize> {
 }
 
 /// Moves the registers of `vcpu` into this processor, and those of the resident one out.
+#[inline(never)]
 fn make_resident(cpu: &mut Cpu, vcpu: VcpuId) -> *mut Context {
     let start = SLOTS.begins(vcpu);
     SLOTS.settle(vcpu, false);

@@ -63,6 +63,9 @@ pub(crate) struct Rank(u64);
 impl Rank {
     /// It waits for something.
     pub(crate) const WAITS: Rank = Rank(u64::MAX);
+    /// It goes before all others, or after all that do not wait.
+    pub(super) const FIRST: Rank = Rank(0);
+    pub(super) const LAST: Rank = Rank(u64::MAX - 1);
     /// Marks virtual time: what is below is time.
     const SHARED: u64 = 1 << 63;
 

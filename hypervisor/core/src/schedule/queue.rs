@@ -51,15 +51,13 @@ pub struct RunQueue {
 
 impl RunQueue {
     /// An empty queue.
-    pub const fn new() -> RunQueue {
-        RunQueue {
-            entries: ArrayVec::new_const(),
-            pass: 0,
-            running: None,
-            favourite: None,
-            due: u64::MAX,
-        }
-    }
+    pub const EMPTY: RunQueue = RunQueue {
+        entries: ArrayVec::new_const(),
+        pass: 0,
+        running: None,
+        favourite: None,
+        due: u64::MAX,
+    };
 
     /// Its present virtual time.
     pub(super) fn pass(&self) -> u64 {
@@ -107,23 +105,29 @@ impl RunQueue {
     }
 
     /// What to do next. One that has yielded goes after all others, but does not lose its place.
+    #[inline(never)]
     pub(super) fn choose(&mut self, now: u64, yielded: Option<VcpuId>) -> Choice {
-        let mut least = None;
-        self.due = u64::MAX;
-        for (index, entry) in self.entries.iter().enumerate() {
-            if entry.until <= now {
-                let due = entry.vcpu;
-                self.entries.swap_pop(index);
-                return Choice::Due(due);
-            }
-            self.due = self.due.min(entry.until);
-            let place = (Some(entry.vcpu) == yielded, entry.rank);
-            if entry.rank != Rank::WAITS && least.is_none_or(|(least, _)| place < least) {
-                least = Some((place, index));
+        let (mut least, mut index) = (Rank::WAITS, usize::MAX);
+        let mut due = u64::MAX;
+        for (at, entry) in self.entries.iter().enumerate() {
+            due = due.min(entry.until);
+            let turn = if Some(entry.vcpu) == yielded { Rank::LAST } else { Rank::FIRST };
+            let rank = entry.rank.max(turn);
+            if rank < least {
+                (least, index) = (rank, at);
             }
         }
+        if due <= now {
+            let due = self.entries.iter().position(|entry| entry.until <= now);
+            if let Some(entry) = due.and_then(|at| self.entries.swap_pop(at)) {
+                return Choice::Due(entry.vcpu);
+            }
+        }
+        self.due = due;
         self.running = None;
-        let Some(((_, rank), mut index)) = least else { return Choice::Nothing };
+        let Some(rank) = self.entries.get(index).map(|entry| entry.rank) else {
+            return Choice::Nothing;
+        };
         if let Some(pass) = rank.pass() {
             self.pass = self.pass.max(pass);
             index = self.favourite_after(pass).unwrap_or(index);
@@ -151,11 +155,5 @@ impl RunQueue {
         let spare = self.entries.iter().filter(ready);
         let first = spare.clone().min_by_key(|entry| entry.rank)?;
         Some((spare.count(), first.vcpu))
-    }
-}
-
-impl Default for RunQueue {
-    fn default() -> RunQueue {
-        RunQueue::new()
     }
 }
