@@ -76,14 +76,25 @@ macro_rules! hypercall_table {
             /// The call with this number and these arguments (r4 first); `None` when there is none.
             #[inline]
             pub fn decode(number: u64, arguments: &[u64; $crate::table::MAX_ARGUMENTS]) -> Option<$call> {
+                $call::serve(number, arguments, |call| call)
+            }
+
+            /// What `serve` makes of it. It is compiled for each call by itself, so that none is
+            /// looked for twice.
+            #[inline(always)]
+            pub fn serve<T>(
+                number: u64,
+                arguments: &[u64; $crate::table::MAX_ARGUMENTS],
+                serve: impl FnOnce(Option<$call>) -> T,
+            ) -> T {
                 match number {
                     $( $number => {
                         let [ $( $argument, )* .. ] = *arguments;
-                        Some($call::$variant {
+                        serve(Some($call::$variant {
                             $( $argument: <$type as $crate::Argument>::from_register($argument) ),*
-                        })
+                        }))
                     } )*
-                    _ => None,
+                    _ => serve(None),
                 }
             }
 

@@ -33,7 +33,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Stops a domain for what it did, and says so when its vCPUs have been reported on.
     pub(crate) fn crash(&self, processor: &mut Processor, id: DomainId, text: fmt::Arguments<'_>) {
         let text = line(text);
-        if processor.current.is_some_and(|current| current.domain == id) {
+        if processor.current().is_some_and(|current| current.domain == id) {
             processor.crash = Some(text);
             processor.examine = true;
             processor.reschedule = true;
@@ -49,7 +49,7 @@ impl<M: Machine> Hypervisor<M> {
             return;
         }
         let crash = processor.crash.take();
-        let Some(current) = processor.current else { return };
+        let Some(current) = processor.current() else { return };
         let special = Some(self.machine.interrupted_state());
         match &crash {
             Some(text) => self.report(current.vcpu, special, format_args!("crashed: {text}")),
@@ -59,7 +59,7 @@ impl<M: Machine> Hypervisor<M> {
             self.dump(current.domain);
             self.end(processor, current.domain, End::Crash(&text));
         }
-        if processor.current.is_some() && self.is_ending(current.domain) {
+        if processor.seated && self.is_ending(current.domain) {
             self.leave_domain(processor, current);
         }
         self.put_back(processor);

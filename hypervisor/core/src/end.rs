@@ -40,7 +40,7 @@ impl<M: Machine> Hypervisor<M> {
                 self.forget(home, vcpu);
             }
         }
-        if let Some(current) = processor.current.filter(|current| current.domain == id) {
+        if let Some(current) = processor.current().filter(|current| current.domain == id) {
             self.leave_domain(processor, current);
         } else {
             self.bury(id);
@@ -54,7 +54,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// The current vCPU leaves its processor for good.
     pub(crate) fn leave_domain(&self, processor: &mut Processor, current: Current) {
-        processor.current = None;
+        processor.unseat();
         if let Some(slot) = self.vcpu(current.vcpu) {
             slot.take_asked();
             slot.status.lock().state = State::Ended;

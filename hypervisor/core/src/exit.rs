@@ -35,11 +35,13 @@ impl<M: Machine> Hypervisor<M> {
     /// A guest stopped with the interrupt at `vector`. `frame` has its registers, and on return
     /// those that it resumes with.
     pub fn exit(&self, processor: &mut Processor, vector: u16, frame: &mut Frame) -> Next {
-        let Some(current) = processor.current else { return Next::Idle };
+        if !processor.seated {
+            return Next::Idle;
+        }
         if vector == vector::SYSTEM_CALL {
-            self.system_call(processor, current, frame);
+            self.system_call(processor, frame);
         } else {
-            self.interrupted(processor, current, vector, frame);
+            self.interrupted(processor, vector, frame);
         }
         self.leave(processor, frame)
     }
@@ -47,18 +49,10 @@ impl<M: Machine> Hypervisor<M> {
     /// Every exit but a system call. Out of line, so that a hypercall does not save the registers
     /// this needs.
     #[inline(never)]
-    fn interrupted(
-        &self,
-        processor: &mut Processor,
-        current: Current,
-        vector: u16,
-        frame: &mut Frame,
-    ) {
-        self.trace(
-            processor,
-            TRC_HVM_VMEXIT64,
-            [vector.into(), low(frame.nip), low(frame.nip >> 32)],
-        );
+    fn interrupted(&self, processor: &mut Processor, vector: u16, frame: &mut Frame) {
+        self.trace(processor, TRC_HVM_VMEXIT64, || {
+            [vector.into(), low(frame.nip), low(frame.nip >> 32)]
+        });
         match vector {
             vector::HYPERVISOR_DECREMENTER => self.tick(processor),
             // A kick, or the guest has enabled interrupts while one waits: see below.
@@ -68,18 +62,18 @@ impl<M: Machine> Hypervisor<M> {
                 self.interrupt(frame, vector::PROGRAM, frame.nip, cause::ILLEGAL);
             }
             vector::HYPERVISOR_DATA_STORAGE | vector::HYPERVISOR_INSTRUCTION_STORAGE => {
-                self.storage_fault(processor, current, vector, frame);
+                self.storage_fault(processor, vector, frame);
             }
             other => {
                 let text = format_args!("interrupt {other:#x}{}", At(frame));
-                self.crash(processor, current.domain, text);
+                self.crash(processor, processor.current.domain, text);
             }
         }
     }
 
-    fn system_call(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
+    fn system_call(&self, processor: &mut Processor, frame: &mut Frame) {
         if frame.msr & msr::PR == 0 {
-            return self.hypercall(processor, current, frame);
+            return self.hypercall(processor, frame);
         }
         // The architecture lets problem state make this call; a domain's kernel shall not have to
         // answer for its programs, so they get the interrupt that any privileged instruction gives.
@@ -120,13 +114,7 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    fn storage_fault(
-        &self,
-        processor: &mut Processor,
-        current: Current,
-        vector: u16,
-        frame: &Frame,
-    ) {
+    fn storage_fault(&self, processor: &mut Processor, vector: u16, frame: &Frame) {
         let fault: Fault = self.machine.fault(vector);
         let access = if vector == vector::HYPERVISOR_INSTRUCTION_STORAGE {
             "instruction fetch"
@@ -142,15 +130,16 @@ impl<M: Machine> Hypervisor<M> {
             "{access} at guest real {guest} (effective {effective}), outside its memory{}",
             At(frame)
         );
-        self.crash(processor, current.domain, text);
+        self.crash(processor, processor.current.domain, text);
     }
 
     /// What every exit ends with: the guest goes on, unless something is to be seen to. A machine
     /// that has put another vCPU's registers in the processor calls it as well: something may have
     /// come for that one while it was away.
     pub fn leave(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
-        let slot = processor.vcpu().and_then(|v| self.vcpu(v));
-        if slot.is_some_and(|slot| !slot.is_asked()) && !processor.reschedule {
+        // Who has lost its vCPU has to choose anew.
+        let slot = self.vcpu(processor.current.vcpu);
+        if !processor.reschedule && slot.is_some_and(|slot| !slot.is_asked()) {
             return Next::Resume;
         }
         self.see_to_it(processor, frame)
@@ -174,7 +163,7 @@ impl<M: Machine> Hypervisor<M> {
     fn see_to_all(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
         loop {
             if !processor.examine
-                && let Some(current) = processor.current
+                && let Some(current) = processor.current()
                 && let Some(slot) = self.vcpu(current.vcpu)
                 && slot.is_asked()
             {
@@ -183,7 +172,7 @@ impl<M: Machine> Hypervisor<M> {
             if processor.examine {
                 return Next::Idle;
             }
-            if processor.current.is_some() && !processor.reschedule {
+            if processor.seated && !processor.reschedule {
                 return Next::Resume;
             }
             let before = processor.vcpu();

@@ -80,6 +80,7 @@ pub struct Hypervisor<M> {
     pub machine: M,
     /// The processors that have nothing to run, a bit for each.
     idle: AtomicU32,
+    trace: Trace,
     vcpus: [Vcpu; MAX_VCPUS],
     queues: [Mutex<RunQueue>; MAX_PROCESSORS],
     /// By number; there is no domain 0.
@@ -92,7 +93,6 @@ pub struct Hypervisor<M> {
     /// What is left of created domains that have ended.
     remains: Mutex<RemainsList>,
     lan: Mutex<Switch>,
-    trace: Trace,
     /// How many processors take part.
     processors: AtomicU32,
     /// Timebase at the hypervisor's entry.
@@ -113,7 +113,9 @@ struct Current {
 #[derive(Debug)]
 pub struct Processor {
     id: ProcessorId,
-    current: Option<Current>,
+    /// The vCPU on it; the one that was there last if it is not `seated`.
+    current: Current,
+    seated: bool,
     /// When the current vCPU was put on the processor.
     since: u64,
     /// The rank it was chosen with.
@@ -140,7 +142,13 @@ impl Processor {
     pub const fn new(id: ProcessorId) -> Processor {
         Processor {
             id,
-            current: None,
+            current: Current {
+                vcpu: VcpuId::FIRST,
+                server: 0,
+                domain: DomainId::NONE,
+                rights: Rights::empty(),
+            },
+            seated: false,
             since: 0,
             rank: Rank::WAITS,
             alarm: u64::MAX,
@@ -159,9 +167,18 @@ impl Processor {
         self.id
     }
 
+    fn current(&self) -> Option<Current> {
+        self.seated.then_some(self.current)
+    }
+
+    /// The vCPU leaves it, which then has to choose another.
+    fn unseat(&mut self) {
+        (self.seated, self.reschedule) = (false, true);
+    }
+
     /// The vCPU on this processor.
     pub fn vcpu(&self) -> Option<VcpuId> {
-        self.current.map(|current| current.vcpu)
+        self.current().map(|current| current.vcpu)
     }
 }
 
@@ -176,12 +193,12 @@ impl<M: Machine> Hypervisor<M> {
             vcpus: [const { Vcpu::unused() }; MAX_VCPUS],
             queues: [const { Mutex::new(RunQueue::EMPTY) }; MAX_PROCESSORS],
             idle: AtomicU32::new(0),
+            trace: Trace::new(),
             admission: Mutex::new(()),
             log: Mutex::new(Log::new()),
             console: Mutex::new(Console::new()),
             remains: Mutex::new(RemainsList::new_const()),
             lan: Mutex::new(Switch::new()),
-            trace: Trace::new(),
             processors: AtomicU32::new(1),
             entered: AtomicU64::new(0),
         }

@@ -179,9 +179,9 @@ impl<M: Machine> Hypervisor<M> {
     ) {
         status.account.charge(processor.rank, now.saturating_sub(processor.since));
         status.enter(state, now);
-        processor.current = None;
-        let leaver = [status.domain.number().into(), status.server, 0];
-        self.trace(processor, TRC_SCHED_SWITCH_INFPREV, leaver);
+        processor.unseat();
+        let Status { domain, server, .. } = *status;
+        self.trace(processor, TRC_SCHED_SWITCH_INFPREV, || [domain.number().into(), server, 0]);
     }
 
     /// A vCPU in this processor's queue was due: its rank is another.
@@ -258,8 +258,9 @@ impl<M: Machine> Hypervisor<M> {
         processor.since = now;
         processor.rank = rank;
         let Status { domain, rights, server, .. } = *status;
-        processor.current = Some(Current { vcpu, server, domain, rights });
-        self.trace(processor, TRC_SCHED_SWITCH_INFNEXT, [domain.number().into(), server, 0]);
+        processor.current = Current { vcpu, server, domain, rights };
+        processor.seated = true;
+        self.trace(processor, TRC_SCHED_SWITCH_INFNEXT, || [domain.number().into(), server, 0]);
         if status.times_at.is_some() {
             slot.ask(Ask::TIMES);
         }

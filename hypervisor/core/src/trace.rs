@@ -70,16 +70,24 @@ impl Trace {
 impl<M: Machine> Hypervisor<M> {
     /// Notes an event, if it is wanted.
     #[inline(always)]
-    pub(crate) fn trace(&self, processor: &mut Processor, event: u32, words: [u32; 3]) {
-        let enabled = self.trace.enabled.load(Ordering::Relaxed);
-        if enabled & event & CLASS != 0 && enabled & event & SUBCLASS != 0 {
-            self.note_event(processor, event, words);
+    pub(crate) fn trace(
+        &self,
+        processor: &mut Processor,
+        event: u32,
+        words: impl FnOnce() -> [u32; 3],
+    ) {
+        if self.trace.enabled.load(Ordering::Relaxed) != 0 {
+            self.note_event(processor, event, words());
         }
     }
 
     #[cold]
     #[inline(never)]
     fn note_event(&self, processor: &mut Processor, event: u32, words: [u32; 3]) {
+        let wanted = self.trace.enabled.load(Ordering::Relaxed) & event;
+        if wanted & CLASS == 0 || wanted & SUBCLASS == 0 {
+            return;
+        }
         let Writer { lost, .. } = processor.writer;
         let told = lost == 0 || self.append(processor, xen::TRC_LOST_RECORDS, [lost, 0, 0]);
         let written = told && self.append(processor, event, words);

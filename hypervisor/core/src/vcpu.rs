@@ -20,6 +20,8 @@ pub const MAX_VCPUS: usize = 128;
 pub struct VcpuId(u16);
 
 impl VcpuId {
+    pub(crate) const FIRST: VcpuId = VcpuId(0);
+
     /// Its place in a table of [`MAX_VCPUS`].
     pub const fn index(self) -> usize {
         self.0 as usize

@@ -25,7 +25,7 @@ pub mod xics;
 
 use crate::exit::{At, low};
 use crate::machine::{Frame, Machine};
-use crate::{Current, Hypervisor, Processor, report};
+use crate::{Hypervisor, Processor, report};
 use core::fmt;
 use hv_abi::papr::code;
 use hv_abi::table::MAX_ARGUMENTS;
@@ -42,35 +42,43 @@ type Done<T = ()> = Result<T, i32>;
 /// A hypercall being served.
 struct Caller<'a> {
     processor: &'a mut Processor,
-    current: Current,
     frame: &'a mut Frame,
 }
 
+impl core::ops::Deref for Caller<'_> {
+    type Target = Processor;
+
+    fn deref(&self) -> &Processor {
+        self.processor
+    }
+}
+
 impl<M: Machine> Hypervisor<M> {
-    pub(crate) fn hypercall(&self, processor: &mut Processor, current: Current, frame: &mut Frame) {
+    pub(crate) fn hypercall(&self, processor: &mut Processor, frame: &mut Frame) {
         #[cfg(feature = "walker")]
         if Number::decode(frame.gpr[3]) == Number::Xen(walker::NUMBER) {
             frame.gpr[3] = self.walk_for_guest().cast_unsigned();
             return;
         }
-        self.trace(processor, TRC_HVM_VMMCALL, [low(frame.gpr[3]), low(frame.gpr[4]), 0]);
-        let caller = &mut Caller { processor, current, frame };
+        self.trace(processor, TRC_HVM_VMMCALL, || [low(frame.gpr[3]), low(frame.gpr[4]), 0]);
+        let caller = &mut Caller { processor, frame };
         let result = match Number::decode(caller.frame.gpr[3]) {
-            Number::Xen(number) => {
-                let outcome = match XenCall::decode(number, &arguments(caller.frame)) {
+            Number::Xen(number) => XenCall::serve(
+                number,
+                &arguments(caller.frame),
+                #[inline(always)]
+                |call| match call {
                     None => {
-                        let why = format_args!("there is no number {number}");
-                        self.refused_xen(caller, why);
-                        Err(errno::ENOSYS)
+                        self.refused_xen(caller, "there is no such number");
+                        failed(errno::ENOSYS)
                     }
-                    Some(call) if !current.rights.contains(call.right()) => {
+                    Some(call) if !caller.current.rights.contains(call.right()) => {
                         self.refused_xen(caller, NO_RIGHT);
-                        Err(errno::EPERM)
+                        failed(errno::EPERM)
                     }
                     Some(call) => self.xen_call(caller, call),
-                };
-                outcome.unwrap_or_else(|errno| i64::from(errno).saturating_neg())
-            }
+                },
+            ),
             Number::Papr(token) => self.papr_hypercall(caller, token),
         };
         caller.frame.gpr[3] = result.cast_unsigned();
@@ -108,10 +116,18 @@ impl<M: Machine> Hypervisor<M> {
 
     /// The same for Xen's calls, of which the registers still say which it is.
     #[inline(never)]
-    fn refused_xen(&self, caller: &Caller<'_>, why: impl fmt::Display) {
-        let call = XenCall::decode(caller.frame.gpr[3] & !XEN_MARK, &arguments(caller.frame));
-        self.refused(caller, call.map_or("a Xen hypercall", |call| call.name()), why);
+    fn refused_xen(&self, caller: &Caller<'_>, why: &str) {
+        let number = caller.frame.gpr[3] & !XEN_MARK;
+        match XenCall::decode(number, &arguments(caller.frame)) {
+            Some(call) => self.refused(caller, call.name(), why),
+            None => self.refused(caller, "a Xen hypercall", format_args!("{number}: {why}")),
+        }
     }
+}
+
+/// What a Xen hypercall that failed gives its guest.
+fn failed(errno: i32) -> i64 {
+    i64::from(errno).saturating_neg()
 }
 
 /// What a caller passes, in r4 to r12.

@@ -38,7 +38,7 @@ impl<M: Machine> Hypervisor<M> {
         let mut answers = block.results.into_iter().zip(answers);
         let written = answers.all(|(at, word)| self.copy_out(caller, at, &word.to_be_bytes()));
         // A domain that has just ended has no memory to answer in.
-        let done = written || caller.processor.current.is_none();
+        let done = written || !caller.seated;
         if done { Ok(()) } else { Err(code::PARAMETER) }
     }
 

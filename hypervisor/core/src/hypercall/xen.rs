@@ -1,6 +1,6 @@
 //! Xen's calls, as our own guests make them (public/*.h; numbers in `xen_sys`).
 
-use super::{Caller, Done};
+use super::{Caller, Done, failed};
 use crate::Hypervisor;
 use crate::machine::Machine;
 use hv_abi::XenCall;
@@ -35,51 +35,62 @@ pub(super) fn in_chunks(
     Ok(done)
 }
 
+/// What a guest gets: the value, or a negative errno.
+fn value(done: Done<i64>) -> i64 {
+    done.unwrap_or_else(failed)
+}
+
+/// The same for a call without a value.
+fn code(done: Done) -> i64 {
+    done.map_or_else(failed, |()| 0)
+}
+
 // What takes more than a few instructions is out of line: a short call shall not save the registers
 // that a long one needs.
 impl<M: Machine> Hypervisor<M> {
-    #[inline]
-    pub(super) fn xen_call(&self, caller: &mut Caller<'_>, call: XenCall) -> Done<i64> {
-        let done = match call {
+    #[inline(always)]
+    pub(super) fn xen_call(&self, caller: &mut Caller<'_>, call: XenCall) -> i64 {
+        match call {
             XenCall::XenVersion { command, argument: _ } => {
                 let known = command == version::XENVER_VERSION.into();
-                return known.then_some(INTERFACE).ok_or(errno::ENOSYS);
+                if known { INTERFACE } else { failed(errno::ENOSYS) }
             }
             XenCall::MemoryOp { command, argument } => {
-                return self.memory_op(caller, command, argument);
+                value(self.memory_op(caller, command, argument))
             }
             XenCall::VcpuOp { command, vcpu, argument } => {
-                return self.vcpu_op(caller, command, vcpu, argument);
+                value(self.vcpu_op(caller, command, vcpu, argument))
             }
             XenCall::ConsoleIo { command, count, buffer } => {
-                return self.console_io(caller, command, count, buffer);
+                value(self.console_io(caller, command, count, buffer))
             }
-            XenCall::HvmOp { command, argument } => self.hvm_op(caller, command, argument),
-            XenCall::Domctl { argument } => self.domctl(caller, argument),
-            XenCall::Sysctl { argument } => self.sysctl(caller, argument),
+            XenCall::HvmOp { command, argument } => code(self.hvm_op(caller, command, argument)),
+            XenCall::Domctl { argument } => code(self.domctl(caller, argument)),
+            XenCall::Sysctl { argument } => code(self.sysctl(caller, argument)),
             XenCall::GrantTableOp { command, list, count } => {
-                self.grant_table_op(caller, command, list, count)
+                code(self.grant_table_op(caller, command, list, count))
             }
             XenCall::EventChannelOp { command, argument } => {
-                self.event_channel_op(caller, command, argument)
+                code(self.event_channel_op(caller, command, argument))
             }
             XenCall::SchedOp { command, argument } => match u32::try_from(command) {
                 Ok(sched::SCHEDOP_YIELD) => {
                     self.yield_now(caller.processor);
-                    Ok(())
+                    0
                 }
-                Ok(sched::SCHEDOP_BLOCK) => self.block_for_event(caller),
-                Ok(sched::SCHEDOP_POLL) => self.poll(caller, argument),
-                Ok(sched::SCHEDOP_SHUTDOWN) => self.shutdown(caller, argument),
-                Ok(sched::SCHEDOP_SHUTDOWN_CODE) => self.latch_code(caller, argument),
-                Ok(sched::SCHEDOP_WATCHDOG) => return self.watchdog(caller, argument),
-                _ => Err(errno::ENOSYS),
+                Ok(sched::SCHEDOP_BLOCK) => code(self.block_for_event(caller)),
+                Ok(sched::SCHEDOP_POLL) => code(self.poll(caller, argument)),
+                Ok(sched::SCHEDOP_SHUTDOWN) => code(self.shutdown(caller, argument)),
+                Ok(sched::SCHEDOP_SHUTDOWN_CODE) => code(self.latch_code(caller, argument)),
+                Ok(sched::SCHEDOP_WATCHDOG) => value(self.watchdog(caller, argument)),
+                _ => failed(errno::ENOSYS),
             },
-            XenCall::Measurement { buffer } => self.read_measurement(caller, buffer),
-            XenCall::MeasurementLog { number, buffer } => self.read_log(caller, number, buffer),
-            XenCall::Declare { domain, argument } => self.declare(caller, domain, argument),
-        };
-        done.map(|()| 0)
+            XenCall::Measurement { buffer } => code(self.read_measurement(caller, buffer)),
+            XenCall::MeasurementLog { number, buffer } => {
+                code(self.read_log(caller, number, buffer))
+            }
+            XenCall::Declare { domain, argument } => code(self.declare(caller, domain, argument)),
+        }
     }
 
     /// Writes to or reads from the domain's console; how many bytes.
