@@ -95,7 +95,7 @@ impl<M: Machine> Hypervisor<M> {
         info.max_vcpu_id = u32::try_from(domain.vcpus.len()).unwrap_or(0).wrapping_sub(1);
         info.ssidref = domain.rights.bits();
         let (mut blocked, mut ran) = (0_u32, 0_u64);
-        for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {
+        for slot in domain.vcpus.iter().map(|vcpu| self.vcpu(*vcpu)) {
             let mut status = *slot.status.lock();
             status.enter(status.state, self.machine.timebase()); // a copy: until now counts, too
             ran = ran.saturating_add(status.times.spent.first().copied().unwrap_or(0));

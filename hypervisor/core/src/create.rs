@@ -164,7 +164,7 @@ impl<M: Machine> Hypervisor<M> {
             if server == new.vcpus {
                 break;
             }
-            let Some(slot) = self.vcpu(vcpu) else { break };
+            let slot = self.vcpu(vcpu);
             let first = u32::from(id.number()).wrapping_sub(1).wrapping_add(server);
             let Some(home) = self.processors_from(first, new.processors).next() else { break };
             let mut status = slot.status.lock();
@@ -190,9 +190,7 @@ impl<M: Machine> Hypervisor<M> {
             return Ok(taken);
         }
         for vcpu in taken {
-            if let Some(slot) = self.vcpu(vcpu) {
-                slot.status.lock().state = State::Unused;
-            }
+            self.vcpu(vcpu).status.lock().state = State::Unused;
         }
         Err(CreateError::Vcpus(new.vcpus))
     }
@@ -204,7 +202,7 @@ impl<M: Machine> Hypervisor<M> {
         boot: VcpuId,
         start: &Start,
     ) -> Result<(), CreateError> {
-        let mut status = self.vcpu(boot).ok_or(CreateError::Vcpus(0))?.status.lock();
+        let mut status = self.vcpu(boot).status.lock();
         let Start { entry, argument, little_endian, .. } = start;
         let Share { weight, cap, reserved } = status.account.share;
         let Allowance { budget, period } = reserved.unwrap_or_default();

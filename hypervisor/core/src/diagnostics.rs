@@ -70,13 +70,16 @@ impl<M: Machine> Hypervisor<M> {
         let mut numbers = [0; 16];
         let count = self.console.lock().read(&self.machine, Channel::HYPERVISOR, &mut numbers);
         let domains = numbers.iter().take(count).filter_map(|n| DomainId::new((*n).into()));
-        domains.for_each(|id| self.dump(id));
+        for id in domains {
+            self.dump(id);
+            self.raise_debug(id);
+        }
     }
 
     /// Reports on a domain's vCPUs: those that run do so when they have left their processors.
     fn dump(&self, id: DomainId) {
         for vcpu in self.vcpus_of(id) {
-            let Some(slot) = self.vcpu(vcpu) else { continue };
+            let slot = self.vcpu(vcpu);
             let status = slot.status.lock();
             let (state, home) = (status.state, status.home);
             if state == State::Running {
@@ -92,11 +95,10 @@ impl<M: Machine> Hypervisor<M> {
 
     /// The report: what a vCPU does, its registers if it is on no processor, and its callers.
     fn report(&self, vcpu: VcpuId, special: Option<[u64; 4]>, what: fmt::Arguments<'_>) {
-        let Some(slot) = self.vcpu(vcpu) else { return };
-        let (id, number, registers) = {
-            let status = slot.status.lock(); // so that it gets no processor meanwhile
-            (status.domain, status.server, self.machine.registers(vcpu))
-        };
+        let slot = self.vcpu(vcpu);
+        let status = slot.status.lock(); // so that it gets no processor meanwhile
+        let (id, number, registers) = (status.domain, status.server, self.machine.registers(vcpu));
+        drop(status);
         let callers = registers.map(|frame| self.callers(id, &frame)).unwrap_or_default();
         let mut console = self.console.lock();
         let mut say = |text: fmt::Arguments<'_>| {

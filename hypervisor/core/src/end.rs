@@ -26,7 +26,7 @@ impl<M: Machine> Hypervisor<M> {
             domain.vcpus.clone()
         };
         for vcpu in vcpus {
-            let Some(slot) = self.vcpu(vcpu) else { continue };
+            let slot = self.vcpu(vcpu);
             let mut status = slot.status.lock();
             if status.state == State::Running {
                 slot.ask(Ask::END); // its processor sees it at its next exit
@@ -55,10 +55,9 @@ impl<M: Machine> Hypervisor<M> {
     /// The current vCPU leaves its processor for good.
     pub(crate) fn leave_domain(&self, processor: &mut Processor, current: Current) {
         processor.unseat();
-        if let Some(slot) = self.vcpu(current.vcpu) {
-            slot.take_asked();
-            slot.status.lock().state = State::Ended;
-        }
+        let slot = self.vcpu(current.vcpu);
+        slot.take_asked();
+        slot.status.lock().state = State::Ended;
         self.bury(current.domain);
     }
 
@@ -67,7 +66,7 @@ impl<M: Machine> Hypervisor<M> {
         {
             let mut slot = self.domain(id);
             let Some(domain) = slot.as_mut() else { return };
-            let gone = |vcpu| self.vcpu(vcpu).is_none_or(|v| v.status.lock().state == State::Ended);
+            let gone = |vcpu| self.vcpu(vcpu).status.lock().state == State::Ended;
             if !domain.ending || !domain.vcpus.iter().copied().all(gone) {
                 return;
             }
@@ -89,8 +88,8 @@ impl<M: Machine> Hypervisor<M> {
         self.unmap_all_lent(id);
         let mut slot = self.domain(id);
         let Some(domain) = slot.take() else { return DomainId::NONE };
-        for slot in domain.vcpus.iter().filter_map(|vcpu| self.vcpu(*vcpu)) {
-            slot.status.lock().state = State::Unused;
+        for vcpu in &domain.vcpus {
+            self.vcpu(*vcpu).status.lock().state = State::Unused;
         }
         let partition = Partition(id.number().into());
         self.machine.set_partition(partition, [0, 0]);

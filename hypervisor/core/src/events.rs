@@ -222,17 +222,13 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn event_raise_for(&self, id: DomainId, vcpu: u32, virq: u32) {
         let mut slot = self.domain(id);
         let (Some(domain), Ok(vcpu)) = (slot.as_mut(), u8::try_from(vcpu)) else { return };
-        match domain.ports.of_virq(virq, vcpu) {
-            Some(port) if *port != 0 => {
-                let port = u16::from(*port);
-                self.event_deliver(domain, port);
-            }
-            _ => {}
+        if let Some(port) = domain.ports.of_virq(virq, vcpu).map(|port| *port).filter(|p| *p != 0) {
+            self.event_deliver(domain, port.into());
         }
     }
 
     /// Asks each vCPU of a domain to say what it is doing (VIRQ_DEBUG).
-    pub fn raise_debug(&self, id: DomainId) {
+    pub(crate) fn raise_debug(&self, id: DomainId) {
         for vcpu in (0..).take(MAX_DOMAIN_VCPUS) {
             self.event_raise_for(id, vcpu, VIRQ_DEBUG);
         }

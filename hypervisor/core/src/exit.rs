@@ -139,7 +139,7 @@ impl<M: Machine> Hypervisor<M> {
     pub fn leave(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
         // Who has lost its vCPU has to choose anew.
         let slot = self.vcpu(processor.current.vcpu);
-        if !processor.reschedule && slot.is_some_and(|slot| !slot.is_asked()) {
+        if !processor.reschedule && !slot.is_asked() {
             return Next::Resume;
         }
         self.see_to_it(processor, frame)
@@ -152,7 +152,7 @@ impl<M: Machine> Hypervisor<M> {
         let Some(vcpu) = processor.vcpu() else {
             return self.choose(processor).map_or(Next::Idle, Next::Switch);
         };
-        if !processor.reschedule && self.vcpu(vcpu).is_some_and(Vcpu::take_upcall) {
+        if !processor.reschedule && self.vcpu(vcpu).take_upcall() {
             self.machine.ring();
             return Next::Resume;
         }
@@ -162,12 +162,9 @@ impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
     fn see_to_all(&self, processor: &mut Processor, frame: &mut Frame) -> Next {
         loop {
-            if !processor.examine
-                && let Some(current) = processor.current()
-                && let Some(slot) = self.vcpu(current.vcpu)
-                && slot.is_asked()
-            {
-                self.attend(processor, current, slot, frame);
+            let slot = self.vcpu(processor.current.vcpu);
+            if processor.seated && !processor.examine && slot.is_asked() {
+                self.attend(processor, processor.current, slot, frame);
             }
             if processor.examine {
                 return Next::Idle;

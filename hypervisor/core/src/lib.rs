@@ -204,12 +204,14 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    fn vcpu(&self, id: VcpuId) -> Option<&Vcpu> {
-        self.vcpus.get(id.index())
+    /// There are no numbers but those of the table.
+    fn vcpu(&self, id: VcpuId) -> &Vcpu {
+        self.vcpus.get(id.index()).unwrap_or(&self.vcpus[0])
     }
 
-    fn queue(&self, processor: ProcessorId) -> Option<&Mutex<RunQueue>> {
-        self.queues.get(usize::try_from(processor.0).ok()?)
+    /// Its queue: there are no more processors than queues.
+    fn queue(&self, processor: ProcessorId) -> &Mutex<RunQueue> {
+        self.queues.get(processor.0 as usize).unwrap_or(&self.queues[0])
     }
 
     /// The domain's slot, locked.

@@ -37,7 +37,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// The same, and the vCPU sees to what is asked before its guest goes on.
     pub(crate) fn notify(&self, vcpu: VcpuId, what: Ask) {
-        let Some(slot) = self.vcpu(vcpu) else { return };
+        let slot = self.vcpu(vcpu);
         let mut status = slot.status.lock();
         slot.ask(what);
         match status.state {
@@ -53,8 +53,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Lets a stopped vCPU run; the machine has been told where it starts.
     pub(crate) fn launch(&self, vcpu: VcpuId) {
-        let Some(slot) = self.vcpu(vcpu) else { return };
-        let mut status = slot.status.lock();
+        let mut status = self.vcpu(vcpu).status.lock();
         status.stopping = false;
         if status.state == State::Stopped {
             self.make_ready(vcpu, status);
@@ -64,7 +63,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Stops a vCPU where it is, until it is launched again. One that runs, be it the caller, stops
     /// at its next exit, which is soon.
     pub(crate) fn stop(&self, vcpu: VcpuId) {
-        let Some(slot) = self.vcpu(vcpu) else { return };
+        let slot = self.vcpu(vcpu);
         let mut status = slot.status.lock();
         match status.state {
             State::Unused | State::Ended | State::Stopped => {}
@@ -94,8 +93,7 @@ impl<M: Machine> Hypervisor<M> {
     /// told: it runs nothing, or has to choose anew.
     #[inline]
     fn enqueue(&self, vcpu: VcpuId, status: &mut Status, now: u64) -> bool {
-        let Some(queue) = self.queue(status.home) else { return false };
-        let mut queue = queue.lock();
+        let mut queue = self.queue(status.home).lock();
         if status.pauses > 0 {
             queue.remove(vcpu);
             return false;
@@ -106,8 +104,8 @@ impl<M: Machine> Hypervisor<M> {
         queue.insert(Entry { vcpu, rank, until, processors: status.may_run_on() });
         let Some((running, its)) = queue.running() else { return true };
         let told = running != vcpu && (rank.preempts(its) || until < queue.due());
-        if told && let Some(slot) = self.vcpu(running) {
-            slot.ask(Ask::PREEMPT);
+        if told {
+            self.vcpu(running).ask(Ask::PREEMPT);
         }
         told
     }
@@ -124,10 +122,8 @@ impl<M: Machine> Hypervisor<M> {
     /// The registers of a vCPU have left its processor, where another one runs now: the machine
     /// says so, for another processor may take it.
     pub fn released(&self, vcpu: VcpuId) {
-        if self.idle.load(Ordering::SeqCst) != 0
-            && let Some(slot) = self.vcpu(vcpu)
-        {
-            self.offer(&slot.status.lock());
+        if self.idle.load(Ordering::SeqCst) != 0 {
+            self.offer(&self.vcpu(vcpu).status.lock());
         }
     }
 
@@ -135,7 +131,7 @@ impl<M: Machine> Hypervisor<M> {
     /// when it was woken before, or has something to see to.
     pub(crate) fn block(&self, processor: &mut Processor, until: u64) {
         let Some(vcpu) = processor.vcpu() else { return };
-        let Some(slot) = self.vcpu(vcpu) else { return };
+        let slot = self.vcpu(vcpu);
         let mut status = slot.status.lock();
         let now = self.machine.timebase();
         if !core::mem::take(&mut status.woken) && until > now && !slot.is_asked() {
@@ -152,18 +148,15 @@ impl<M: Machine> Hypervisor<M> {
 
     /// The same, and has `to` chosen next by its processor, if it is ready.
     pub(crate) fn yield_to(&self, processor: &mut Processor, to: VcpuId) {
-        let home = self.vcpu(to).map(|slot| slot.status.lock().home);
-        if let Some(queue) = home.and_then(|home| self.queue(home)) {
-            queue.lock().favour(to);
-        }
+        let home = self.vcpu(to).status.lock().home;
+        self.queue(home).lock().favour(to);
         self.yield_now(processor);
     }
 
     /// Charges the current vCPU for its time and puts it back in the queue.
     pub(crate) fn put_back(&self, processor: &mut Processor) {
         let Some(vcpu) = processor.vcpu() else { return };
-        let Some(slot) = self.vcpu(vcpu) else { return };
-        let mut status = slot.status.lock();
+        let mut status = self.vcpu(vcpu).status.lock();
         let now = self.machine.timebase();
         self.take_off(processor, &mut status, State::Ready, now);
         self.enqueue(vcpu, &mut status, now);
@@ -188,8 +181,7 @@ impl<M: Machine> Hypervisor<M> {
     #[cold]
     #[inline(never)]
     fn see_to_due(&self, processor: ProcessorId, vcpu: VcpuId, now: u64) {
-        let Some(slot) = self.vcpu(vcpu) else { return };
-        let mut status = slot.status.lock();
+        let mut status = self.vcpu(vcpu).status.lock();
         if status.state == State::Ready && status.home == processor {
             self.enqueue(vcpu, &mut status, now);
         }
@@ -200,7 +192,7 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn choose(&self, processor: &mut Processor) -> Option<VcpuId> {
         processor.reschedule = false;
         let yielded = processor.yielded.take();
-        let queue = self.queue(processor.id)?;
+        let queue = self.queue(processor.id);
         loop {
             let now = self.machine.timebase();
             if now >= processor.timers.first {
@@ -247,7 +239,7 @@ impl<M: Machine> Hypervisor<M> {
         now: u64,
         due: u64,
     ) -> bool {
-        let Some(slot) = self.vcpu(vcpu) else { return false };
+        let slot = self.vcpu(vcpu);
         let mut status = slot.status.lock();
         if status.state != State::Ready || status.home != processor.id || status.pauses > 0 {
             return false; // its domain was ended or paused in between, or another runs it
@@ -281,12 +273,11 @@ impl<M: Machine> Hypervisor<M> {
             entry.processors & bit(idle) != 0 && self.machine.holder(entry.vcpu).is_none()
         };
         let spare = processors.filter(|from| *from != idle).filter_map(|from| {
-            let (count, vcpu) = self.queue(from)?.lock().spare(fits)?;
+            let (count, vcpu) = self.queue(from).lock().spare(fits)?;
             Some((count, vcpu, from))
         });
         let Some((_, vcpu, from)) = spare.max_by_key(|(count, ..)| *count) else { return false };
-        let Some(slot) = self.vcpu(vcpu) else { return false };
-        let mut status = slot.status.lock();
+        let mut status = self.vcpu(vcpu).status.lock();
         let stays = status.state != State::Ready || status.may_run_on() & bit(idle) == 0;
         if stays || status.home != from || self.machine.holder(vcpu).is_some() {
             return false; // its own processor was faster, or things have changed
@@ -322,8 +313,6 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Takes a vCPU out of whatever queue it is in. The caller has set its state.
     pub(crate) fn forget(&self, home: ProcessorId, vcpu: VcpuId) {
-        if let Some(queue) = self.queue(home) {
-            queue.lock().remove(vcpu);
-        }
+        self.queue(home).lock().remove(vcpu);
     }
 }

@@ -52,7 +52,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Sets the timer of the vCPU on this processor; `u64::MAX` stops it.
     pub(crate) fn set_timer(&self, processor: &mut Processor, at: u64) {
         let Some(vcpu) = processor.vcpu() else { return };
-        let Some(slot) = self.vcpu(vcpu) else { return };
+        let slot = self.vcpu(vcpu);
         slot.status.lock().timer = at;
         processor.timers.add(vcpu, at);
         self.set_alarm(processor, processor.alarm);
@@ -70,8 +70,7 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn see_to_timers(&self, processor: &mut Processor, now: u64) {
         let set = core::mem::replace(&mut processor.timers, Timers::NONE).set;
         for vcpu in VcpuId::of(set) {
-            let Some(slot) = self.vcpu(vcpu) else { continue };
-            let mut status = slot.status.lock();
+            let mut status = self.vcpu(vcpu).status.lock();
             let Status { domain, server, timer, .. } = *status;
             let wakes = if let State::Blocked(until) = status.state { until } else { u64::MAX };
             for later in [timer, wakes] {

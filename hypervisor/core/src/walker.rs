@@ -161,10 +161,8 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Whether a vCPU is on this processor, as far as its status says.
     pub fn is_running(&self, vcpu: VcpuId, processor: ProcessorId) -> bool {
-        self.vcpu(vcpu).is_some_and(|slot| {
-            let status = slot.status.lock();
-            status.state == State::Running && status.home == processor
-        })
+        let status = self.vcpu(vcpu).status.lock();
+        status.state == State::Running && status.home == processor
     }
 
     /// How many vCPUs are on processors.

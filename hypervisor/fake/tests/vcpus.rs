@@ -3,7 +3,6 @@
 
 use boot_archive::Personality;
 use hv_abi::XEN_MARK;
-use hv_core::domain::DomainId;
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest, powers_off};
 use k42_lib::{GuestAddr, vector};
@@ -304,7 +303,10 @@ fn virtual_interrupts_are_each_vcpus_or_the_domains() {
     assert_eq!(pair.event(0, bind, &[xen::VIRQ_DEBUG, 1, 0]), error(errno::EEXIST));
     assert_eq!(pair.event(0, bind, &[xen::VIRQ_DOM_EXC, 1, 0]), error(errno::EINVAL));
     assert_eq!(pair.event(0, bind, &[xen::VIRQ_DEBUG, 2, 0]), error(errno::ENOENT));
-    pair.0.hv.raise_debug(DomainId::new(1).unwrap());
+    // A person asks about domain 1; processor 0 looks at the line.
+    pair.0.type_to(0, &[1]);
+    pair.0.hv.machine.state().now += 1 << 24;
+    pair.0.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
     assert!(pair.pending(first) && pair.pending(second));
     assert_eq!(pair.event(0, event_channel::EVTCHNOP_CLOSE, &[second]), 0);
     assert_eq!(pair.bind(0, xen::VIRQ_DEBUG, 1), second, "it can be bound again");

@@ -153,8 +153,7 @@ impl<M: Machine> Hypervisor<M> {
         let mut slot = self.domain(id);
         let domain = living(&mut slot)?;
         let vcpu = domain.vcpu(call.vcpu).ok_or(errno::ENOENT)?;
-        let stopped = |slot: &crate::vcpu::Vcpu| slot.status.lock().state == State::Stopped;
-        if !self.vcpu(vcpu).is_some_and(stopped) {
+        if self.vcpu(vcpu).status.lock().state != State::Stopped {
             return Err(errno::EBUSY);
         }
         self.set_off(domain, vcpu, &start).map_err(CreateError::errno)
@@ -167,7 +166,7 @@ impl<M: Machine> Hypervisor<M> {
             let slot = self.domain(id);
             let domain = slot.as_ref().ok_or(errno::ESRCH)?;
             let vcpu = domain.vcpu(call.vcpu).ok_or(errno::ENOENT)?;
-            let status = self.vcpu(vcpu).ok_or(errno::ENOENT)?.status.lock();
+            let status = self.vcpu(vcpu).status.lock();
             let registers = self.machine.registers(vcpu);
             registers.filter(|_| status.state != State::Running).ok_or(errno::EBUSY)?
         };

@@ -37,7 +37,7 @@ impl<M: Machine> Hypervisor<M> {
         if subject.creator != caller.current.domain {
             return Err(errno::EPERM);
         }
-        let started = |vcpu| self.vcpu(vcpu).is_some_and(|slot| slot.status.lock().initialised);
+        let started = |vcpu| self.vcpu(vcpu).status.lock().initialised;
         if subject.vcpus.iter().copied().any(started) {
             return Err(errno::EBUSY);
         }

@@ -112,12 +112,11 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Changes the caller's own interrupt controller.
     fn own_interrupts(&self, caller: &Caller<'_>, change: impl FnOnce(&mut Presentation)) {
-        if let Some(slot) = self.vcpu(caller.current.vcpu) {
-            let mut status = slot.status.lock();
-            change(&mut status.interrupts);
-            if status.interrupts.pending() {
-                slot.ask(Ask::INTERRUPT);
-            }
+        let slot = self.vcpu(caller.current.vcpu);
+        let mut status = slot.status.lock();
+        change(&mut status.interrupts);
+        if status.interrupts.pending() {
+            slot.ask(Ask::INTERRUPT);
         }
     }
 
@@ -137,9 +136,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Enables interrupts and blocks until one is there.
     fn cede(&self, caller: &mut Caller<'_>) {
         caller.frame.msr |= msr::EE;
-        let pending = self
-            .vcpu(caller.current.vcpu)
-            .is_some_and(|slot| slot.status.lock().interrupts.pending());
+        let pending = self.vcpu(caller.current.vcpu).status.lock().interrupts.pending();
         if !pending {
             self.block(caller.processor, self.machine.guest_deadline());
         }
@@ -173,7 +170,7 @@ impl<M: Machine> Hypervisor<M> {
     pub(super) fn sibling(&self, caller: &Caller<'_>, server: u64) -> Option<(VcpuId, &Vcpu)> {
         let index = usize::try_from(server).ok()?;
         let vcpu = *self.vcpus_of(caller.current.domain).get(index)?;
-        Some((vcpu, self.vcpu(vcpu)?))
+        Some((vcpu, self.vcpu(vcpu)))
     }
 
     /// Console input has come for a channel: wakes the domain it belongs to.

@@ -45,7 +45,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Gives a vCPU that has never run its first registers.
     fn initialise(&self, caller: &Caller<'_>, vcpu: VcpuId, at: GuestAddr) -> Done {
         let start = start(caller.current.domain, self.argument(caller, at)?)?;
-        let mut status = self.vcpu(vcpu).ok_or(errno::ENOENT)?.status.lock();
+        let mut status = self.vcpu(vcpu).status.lock();
         if core::mem::replace(&mut status.initialised, true) {
             return Err(errno::EEXIST);
         }
@@ -54,8 +54,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn up(&self, vcpu: VcpuId) -> Done {
-        let initialised = self.vcpu(vcpu).is_some_and(|slot| slot.status.lock().initialised);
-        if !initialised {
+        if !self.vcpu(vcpu).status.lock().initialised {
             return Err(errno::EINVAL);
         }
         self.launch(vcpu);
@@ -72,23 +71,21 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn is_up(&self, vcpu: VcpuId) -> bool {
-        self.vcpu(vcpu).is_some_and(|slot| {
-            let status = slot.status.lock();
-            status.state != State::Stopped && !status.stopping
-        })
+        let status = self.vcpu(vcpu).status.lock();
+        status.state != State::Stopped && !status.stopping
     }
 
     fn keep_times(&self, caller: &Caller<'_>, vcpu: VcpuId, at: GuestAddr) -> Done {
         let RegisterRunstate { addr } = self.argument(caller, at)?;
         let area = GuestAddr::new(addr.0);
         self.write_times(caller.current.domain, vcpu, area)?;
-        self.vcpu(vcpu).ok_or(errno::ENOENT)?.status.lock().times_at = Some(area);
+        self.vcpu(vcpu).status.lock().times_at = Some(area);
         Ok(())
     }
 
     /// Writes a vCPU's `vcpu_runstate_info`.
     pub(crate) fn write_times(&self, id: DomainId, vcpu: VcpuId, at: GuestAddr) -> Done {
-        let mut status = *self.vcpu(vcpu).ok_or(errno::ENOENT)?.status.lock();
+        let mut status = *self.vcpu(vcpu).status.lock();
         let (state, since) = (status.state, timer::nanoseconds(status.times.since));
         status.enter(state, self.machine.timebase()); // a copy: until now counts, too
         let info = RunstateInfo {

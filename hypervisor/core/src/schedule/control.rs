@@ -39,13 +39,13 @@ impl<M: Machine> Hypervisor<M> {
     /// Whether none of the domain's vCPUs is on a processor.
     pub fn at_rest(&self, id: DomainId) -> bool {
         let running = |slot: &Vcpu| slot.status.lock().state == State::Running;
-        !self.vcpus_of(id).into_iter().filter_map(|v| self.vcpu(v)).any(running)
+        !self.vcpus_of(id).into_iter().map(|v| self.vcpu(v)).any(running)
     }
 
     /// What each of the domain's vCPUs may have; `None` when there is no such domain.
     pub fn share(&self, id: DomainId) -> Option<Share> {
         let first = self.vcpus_of(id).first().copied()?;
-        Some(self.vcpu(first)?.status.lock().account.share)
+        Some(self.vcpu(first).status.lock().account.share)
     }
 
     /// Sets what each of the domain's vCPUs may have. With a reservation they stay on the
@@ -70,7 +70,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Whether a vCPU's processor, or the next one if it may move, has room for all that is reserved.
     fn has_room(&self, vcpu: VcpuId) -> bool {
-        let Some(slot) = self.vcpu(vcpu) else { return false };
+        let slot = self.vcpu(vcpu);
         let Status { home, processors, .. } = *slot.status.lock();
         self.processors_from(home.0, processors).any(|next| {
             let mut status = slot.status.lock();
@@ -97,7 +97,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Millionths of a processor that are reserved.
     fn reserved_on(&self, processor: ProcessorId) -> u64 {
-        let slots = VcpuId::all().filter_map(|vcpu| self.vcpu(vcpu));
+        let slots = VcpuId::all().map(|vcpu| self.vcpu(vcpu));
         let reserved = slots.map(|slot| {
             let Status { state, home, account, .. } = *slot.status.lock();
             let over = matches!(state, State::Unused | State::Ended);
@@ -110,7 +110,7 @@ impl<M: Machine> Hypervisor<M> {
     /// Changes the status of each of a domain's vCPUs, and has it queued anew.
     fn change(&self, id: DomainId, change: impl Fn(&mut Status)) {
         for vcpu in self.vcpus_of(id) {
-            let Some(slot) = self.vcpu(vcpu) else { continue };
+            let slot = self.vcpu(vcpu);
             let mut status = slot.status.lock();
             if status.domain != id {
                 continue; // it has become another's meanwhile
