@@ -2,14 +2,10 @@
 
 /// Bit 38: interrupts to the partition arrive little-endian.
 pub const ILE: u64 = 0x0200_0000;
-/// Bits 39:40: alternate interrupt location 3 (0xc000_0000_0000_4000, translated).
-pub const AIL_3: u64 = 3 << 23;
 /// Bit 41: process tables are used (radix).
 pub const UPRT: u64 = 0x0040_0000;
 /// Bit 43: the host translates by radix.
 pub const HR: u64 = 0x0010_0000;
-/// Bit 46: large decrementer.
-pub const LD: u64 = 0x0002_0000;
 /// Bit 53: the guest may run its own TLB invalidations.
 pub const GTSE: u64 = 0x400;
 /// Bit 60: external interrupts go to the partition.

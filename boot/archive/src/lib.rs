@@ -22,19 +22,14 @@ mod vet;
 pub mod write;
 
 pub use error::{ArchiveError, IndexFault, Place};
-pub use machine::{Console, Machine, Processor};
+pub use machine::{
+    COMPATIBLE, Console, MAX_DOMAIN, MEMORY_GRANULE, Machine, PAYLOAD_ALIGNMENT, Processor,
+    Scheduling,
+};
 pub use read::{Archive, DomainImage, Load};
 
-/// What the root node's `compatible` says.
-pub const COMPATIBLE: &str = "k42,boot-archive-1";
-/// Where the payload begins: the first multiple of this after the index.
-pub const PAYLOAD_ALIGNMENT: u64 = 64 << 10;
-/// A domain's memory is a multiple of this.
-pub const MEMORY_GRANULE: u64 = 2 << 20;
 /// The longest name of a domain, in bytes.
 pub const MAX_NAME: usize = 24;
-/// The highest domain number: its console channel has the same number (docs/interfaces.md §2).
-pub const MAX_DOMAIN: u16 = 62;
 /// The weight of a domain that names none.
 pub const DEFAULT_WEIGHT: u32 = 256;
 
@@ -54,28 +49,6 @@ impl Personality {
             Personality::Papr => "papr",
             Personality::Xen => "xen",
         }
-    }
-
-    /// The personality of that name.
-    pub fn from_name(name: &str) -> Option<Personality> {
-        [Personality::Papr, Personality::Xen].into_iter().find(|p| p.name() == name)
-    }
-}
-
-/// How a domain's vCPUs take part in the processors, besides their weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Scheduling {
-    /// The most each gets of what is shared, in hundredths of a processor; 0 for no such bound.
-    pub cap: u32,
-    /// The processors that they may run on, a bit for each.
-    pub processors: u32,
-    /// Ticks that each gets in every period of so many ticks.
-    pub reserved: Option<(u64, u64)>,
-}
-
-impl Default for Scheduling {
-    fn default() -> Scheduling {
-        Scheduling { cap: 0, processors: u32::MAX, reserved: None }
     }
 }
 

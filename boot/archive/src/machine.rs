@@ -1,5 +1,14 @@
-//! The machine that an archive is for, and how the hypervisor speaks on its serial line: asked of
-//! an archive at boot ([`crate::read`]), and by the host tool.
+//! What an archive says of the machine that it is for and of its domains' part in it: asked of it at
+//! boot ([`crate::read`]), and by the host tool.
+
+/// What the root node's `compatible` says.
+pub const COMPATIBLE: &str = "k42,boot-archive-1";
+/// Where the payload begins: the first multiple of this after the index.
+pub const PAYLOAD_ALIGNMENT: u64 = 64 << 10;
+/// A domain's memory is a multiple of this.
+pub const MEMORY_GRANULE: u64 = 2 << 20;
+/// The highest domain number: its console channel has the same number (docs/interfaces.md §2).
+pub const MAX_DOMAIN: u16 = 62;
 
 /// The machine that the domains' device trees were built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,5 +87,29 @@ impl Console {
     /// The console of that name.
     pub fn from_name(name: &str) -> Option<Console> {
         [Console::Framed, Console::Plain].into_iter().find(|c| c.name() == name)
+    }
+}
+
+/// How a domain's vCPUs take part in the processors, besides their weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scheduling {
+    /// The most each gets of what is shared, in hundredths of a processor; 0 for no such bound.
+    pub cap: u32,
+    /// The processors that they may run on, a bit for each.
+    pub processors: u32,
+    /// Ticks that each gets in every period of so many ticks.
+    pub reserved: Option<(u64, u64)>,
+}
+
+impl Default for Scheduling {
+    fn default() -> Scheduling {
+        Scheduling { cap: 0, processors: u32::MAX, reserved: None }
+    }
+}
+
+impl crate::Personality {
+    /// The personality of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Papr, Self::Xen].into_iter().find(|p| p.name() == name)
     }
 }

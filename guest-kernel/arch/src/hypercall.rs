@@ -91,9 +91,8 @@ fn shut_down(command: u32, code: u32) {
 
 /// Ends the domain with an exit status.
 pub fn exit(status: u8) -> ! {
-    shut_down(sched::SCHEDOP_SHUTDOWN_CODE, EXIT_STATUS | u32::from(status));
     loop {
-        shut_down(sched::SCHEDOP_SHUTDOWN, sched::SHUTDOWN_POWEROFF);
+        shut_down(sched::SCHEDOP_SHUTDOWN, EXIT_STATUS | u32::from(status));
     }
 }
 

@@ -140,7 +140,6 @@ impl<M: Machine> Hypervisor<M> {
             vcpu_infos: [None; MAX_DOMAIN_VCPUS],
             polling: 0,
             little_endian_interrupts: new.little_endian,
-            shutdown_code: None,
             watchdog: None,
             refusal_reported: false,
             parameters: [0; PARAMETERS.len()],

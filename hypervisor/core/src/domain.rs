@@ -74,8 +74,6 @@ pub struct Domain {
     pub little_endian_interrupts: bool,
     /// Its port of the logical LAN, if it is open.
     pub lan: Option<Port>,
-    /// The code it latched for its shutdown (SCHEDOP_shutdown_code).
-    pub shutdown_code: Option<u32>,
     /// When its watchdog ends it, in timebase ticks.
     pub watchdog: Option<u64>,
     /// A refused hypercall has been reported.

@@ -165,6 +165,12 @@ impl<M: Machine> Hypervisor<M> {
         status.state == State::Running && status.home == processor
     }
 
+    /// Whether none of the domain's vCPUs is on a processor.
+    pub fn at_rest(&self, id: DomainId) -> bool {
+        let running = |vcpu| self.vcpu(vcpu).status.lock().state == State::Running;
+        !self.vcpus_of(id).into_iter().any(running)
+    }
+
     /// How many vCPUs are on processors.
     pub fn running(&self) -> usize {
         self.vcpus.iter().filter(|slot| slot.status.lock().state == State::Running).count()

@@ -8,7 +8,6 @@ use k42_lib::{EffAddr, GuestAddr, vector};
 
 const SCHED_OP: u64 = hv_abi::XEN_MARK | 29;
 const SHUTDOWN: u64 = 2;
-const SHUTDOWN_CODE: u64 = 5;
 
 fn guests(count: usize) -> Vec<Guest> {
     const NAMES: [&str; 4] = ["one", "two", "three", "four"];
@@ -87,8 +86,7 @@ fn the_machine_goes_off_with_its_last_domain() {
 fn an_exit_status_is_reported() {
     let mut board = Board::new(64, 1, &guests(2));
     board.dispatch(0);
-    assert_eq!(shut_down(&mut board, 0, 1, SHUTDOWN_CODE, 0x4b34_3200 | 42), 0);
-    assert_eq!(shut_down(&mut board, 0, 1, SHUTDOWN, 0), 0);
+    assert_eq!(shut_down(&mut board, 0, 1, SHUTDOWN, 0x4b34_3200 | 42), 0);
     assert!(board.said(0).contains("domain 1 (one): ended: exit status 42"));
 }
 

@@ -9,8 +9,6 @@ numbers! {
     ESRCH: i32 = 3, "XEN_ESRCH";
     /// A list of arguments is too long.
     E2BIG: i32 = 7, "XEN_E2BIG";
-    /// Not now; try again.
-    EAGAIN: i32 = 11, "XEN_EAGAIN";
     /// There is not enough memory.
     ENOMEM: i32 = 12, "XEN_ENOMEM";
     /// The thing's owner does not allow this.
@@ -21,14 +19,10 @@ numbers! {
     EBUSY: i32 = 16, "XEN_EBUSY";
     /// It is there already.
     EEXIST: i32 = 17, "XEN_EEXIST";
-    /// There is no such device.
-    ENODEV: i32 = 19, "XEN_ENODEV";
     /// An argument makes no sense.
     EINVAL: i32 = 22, "XEN_EINVAL";
     /// There is no room left.
     ENOSPC: i32 = 28, "XEN_ENOSPC";
-    /// A number is out of range.
-    ERANGE: i32 = 34, "XEN_ERANGE";
     /// There is no such hypercall, or no such operation of it.
     ENOSYS: i32 = 38, "XEN_ENOSYS";
     /// The time has passed.

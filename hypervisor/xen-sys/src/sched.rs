@@ -11,8 +11,6 @@ numbers! {
     SCHEDOP_SHUTDOWN: u32 = 2, "SCHEDOP_shutdown";
     /// Sleep until one of some event channels is pending, by [`Poll`].
     SCHEDOP_POLL: u32 = 3, "SCHEDOP_poll";
-    /// Keep a reason, by [`Shutdown`], to be reported when the domain ends whatever it then says.
-    SCHEDOP_SHUTDOWN_CODE: u32 = 5, "SCHEDOP_shutdown_code";
     /// Set up, call or stop the domain's watchdog, by [`Watchdog`].
     SCHEDOP_WATCHDOG: u32 = 6, "SCHEDOP_watchdog";
 
@@ -27,7 +25,7 @@ numbers! {
 }
 
 structures! {
-    /// Argument of `SCHEDOP_shutdown` and `SCHEDOP_shutdown_code`.
+    /// Argument of `SCHEDOP_shutdown`.
     "struct sched_shutdown" Shutdown {
         /// One of `SHUTDOWN_*`.
         reason: u32,

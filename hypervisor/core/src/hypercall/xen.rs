@@ -81,7 +81,6 @@ impl<M: Machine> Hypervisor<M> {
                 Ok(sched::SCHEDOP_BLOCK) => code(self.block_for_event(caller)),
                 Ok(sched::SCHEDOP_POLL) => code(self.poll(caller, argument)),
                 Ok(sched::SCHEDOP_SHUTDOWN) => code(self.shutdown(caller, argument)),
-                Ok(sched::SCHEDOP_SHUTDOWN_CODE) => code(self.latch_code(caller, argument)),
                 Ok(sched::SCHEDOP_WATCHDOG) => value(self.watchdog(caller, argument)),
                 _ => failed(errno::ENOSYS),
             },
@@ -125,8 +124,7 @@ impl<M: Machine> Hypervisor<M> {
     fn shutdown(&self, caller: &mut Caller<'_>, argument: GuestAddr) -> Done {
         let sched::Shutdown { reason } = self.argument(caller, argument)?;
         let id = caller.current.domain;
-        let code = self.domain(id).as_ref().and_then(|d| d.shutdown_code).unwrap_or(reason);
-        match code {
+        match reason {
             sched::SHUTDOWN_POWEROFF => self.end(caller.processor, id, End::PowerOff),
             sched::SHUTDOWN_REBOOT => self.end(caller.processor, id, End::Reboot),
             sched::SHUTDOWN_CRASH => {
@@ -140,12 +138,6 @@ impl<M: Machine> Hypervisor<M> {
             _ => return Err(errno::EINVAL),
         }
         Ok(())
-    }
-
-    #[inline(never)]
-    fn latch_code(&self, caller: &Caller<'_>, argument: GuestAddr) -> Done {
-        let sched::Shutdown { reason } = self.argument(caller, argument)?;
-        self.with(caller.current.domain, |domain| domain.shutdown_code = Some(reason))
     }
 
     /// Reports a call whose buffer could not be copied, as it is no memory of the caller's.

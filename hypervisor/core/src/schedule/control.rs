@@ -6,7 +6,7 @@ use super::queue::{Processors, bit};
 use crate::Hypervisor;
 use crate::domain::DomainId;
 use crate::machine::{Machine, ProcessorId};
-use crate::vcpu::{Ask, State, Status, Vcpu, VcpuId};
+use crate::vcpu::{Ask, State, Status, VcpuId};
 use core::sync::atomic::Ordering;
 
 /// The most of a processor that may be reserved, in millionths: the rest is for switches and for
@@ -26,7 +26,7 @@ pub enum Refused {
 
 impl<M: Machine> Hypervisor<M> {
     /// Pauses a domain's vCPUs: none is chosen before it is unpaused as often. One that runs
-    /// leaves its processor; [`Hypervisor::at_rest`] says when all have.
+    /// leaves its processor soon.
     pub fn pause(&self, id: DomainId) {
         self.change(id, |status| status.pauses = status.pauses.saturating_add(1));
     }
@@ -34,12 +34,6 @@ impl<M: Machine> Hypervisor<M> {
     /// Takes one pause back.
     pub fn unpause(&self, id: DomainId) {
         self.change(id, |status| status.pauses = status.pauses.saturating_sub(1));
-    }
-
-    /// Whether none of the domain's vCPUs is on a processor.
-    pub fn at_rest(&self, id: DomainId) -> bool {
-        let running = |slot: &Vcpu| slot.status.lock().state == State::Running;
-        !self.vcpus_of(id).into_iter().map(|v| self.vcpu(v)).any(running)
     }
 
     /// What each of the domain's vCPUs may have; `None` when there is no such domain.

@@ -69,7 +69,6 @@ impl Attacker {
             SCHEDOP_POLL,
             SCHEDOP_WATCHDOG,
             SCHEDOP_SHUTDOWN,
-            SCHEDOP_SHUTDOWN_CODE,
             4,
         ]);
         let at = match command {
