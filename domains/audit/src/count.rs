@@ -11,12 +11,13 @@ use anyhow::Context;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-/// Files of the hypervisor's crates of which nothing is in an image of it: they are for the host, or
-/// for guests.
-const ELSEWHERE: [&str; 6] = [
+/// Files of the hypervisor's crates of which nothing is in an image of it: they are for the host, for
+/// guests or for people.
+const ELSEWHERE: [&str; 7] = [
     "boot/archive/src/write.rs",
     "boot/wire/src/host.rs",
     "hypervisor/abi/src/guest.rs",
+    "hypervisor/abi/src/rows.rs",
     "lib/src/vector/kernel.rs",
     "hypervisor/image/build.rs",
     "hypervisor/image-nested/build.rs",

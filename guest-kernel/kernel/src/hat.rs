@@ -104,7 +104,9 @@ impl Hat {
         machine: &mut impl Machine,
     ) {
         let mut memory = Tables { pool: &mut self.tables, pm, machine };
-        if self.tree.protect(&mut memory, page.value(), access) {
+        if let Some(leaf) = self.tree.unmap(&mut memory, page.value()) {
+            // The table is there: nothing has to be allocated.
+            let _ = self.tree.map(&mut memory, page.value(), leaf.address, leaf.size, access);
             machine.invalidate(self.space, page);
         }
     }

@@ -1,6 +1,6 @@
 //! The hypercalls of the two personalities, each in one table: number, name, typed arguments, the
 //! right it needs and a line of documentation. The table makes the decoder, the guest-side stubs
-//! ([`guest`]), the names in messages and the rows a manual page is printed from ([`table`]).
+//! ([`guest`]), the names in messages and the rows a manual page is printed from ([`rows`]).
 //!
 //! Used verbatim by both sides: `hypervisor/core` decodes, `guest-kernel/arch` calls. There is no
 //! logic here. Xen's own numbers and structures are in `hypervisor/xen-sys`.
@@ -10,6 +10,7 @@
 pub mod guest;
 pub mod papr;
 pub mod rights;
+pub mod rows;
 pub mod rtas;
 pub mod table;
 pub mod xen;
@@ -17,7 +18,8 @@ pub mod xen;
 pub use guest::Trap;
 pub use papr::PaprCall;
 pub use rights::Rights;
-pub use table::{Argument, Row};
+pub use rows::Row;
+pub use table::Argument;
 pub use xen::XenCall;
 
 /// A call of either personality, as r3 names it.

@@ -1,28 +1,10 @@
 //! The macro behind both tables, and the few types it speaks of. What it makes for guests is in
-//! [`crate::guest`].
+//! [`crate::guest`], what for people in [`crate::rows`].
 
-use crate::Rights;
 use k42_lib::GuestAddr;
 
 /// The most arguments a call has: r4 to r12.
 pub const MAX_ARGUMENTS: usize = 9;
-
-/// A row of a table, for manuals, audits and tests.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// Xen number or PAPR token.
-    pub number: u64,
-    /// The name its specification gives it.
-    pub name: &'static str,
-    /// Names of the arguments, r4 first.
-    pub arguments: &'static [&'static str],
-    /// The right a caller needs.
-    pub right: Rights,
-    /// Commands, by the first argument, that need another one.
-    pub commands: &'static [(u64, Rights)],
-    /// One line of documentation.
-    pub doc: &'static str,
-}
 
 /// A kind of argument: how it comes in a register.
 pub trait Argument {
@@ -61,18 +43,6 @@ macro_rules! hypercall_table {
         }
 
         impl $call {
-            /// The table, in the order of its numbers.
-            pub const ROWS: &'static [$crate::Row] = &[
-                $( $crate::Row {
-                    number: $number,
-                    name: stringify!($name),
-                    arguments: &[ $( stringify!($argument) ),* ],
-                    right: $crate::Rights::$right,
-                    commands: &[ $( $( ($command as u64, $crate::Rights::$command_right) ),* )? ],
-                    doc: $doc,
-                }, )*
-            ];
-
             /// The call with this number and these arguments (r4 first); `None` when there is none.
             #[inline]
             pub fn decode(number: u64, arguments: &[u64; $crate::table::MAX_ARGUMENTS]) -> Option<$call> {
@@ -117,6 +87,8 @@ macro_rules! hypercall_table {
             }
         }
 
+        $crate::rows! { $call; $( $doc $number $name ( $( $argument ),* )
+                                  $right ( $( $( $command => $command_right ),* )? ) )* }
         $crate::guest_side! { $encode; $( $doc $number $name ( $( $argument: $type ),* ) )* }
     };
 }

@@ -163,14 +163,6 @@ impl Tree {
         Ok(())
     }
 
-    /// Changes what the leaf that maps `address` allows; false when there is none. The caller
-    /// invalidates the TLB.
-    pub fn protect(self, memory: &mut impl TableMemory, address: u64, access: Access) -> bool {
-        let Some((entry_at, leaf)) = self.leaf(memory, address) else { return false };
-        memory.store(entry_at, Entry::Leaf { base: leaf.address, access }.encode());
-        true
-    }
-
     /// The leaf that maps `address`: where its entry is, and what it maps.
     fn leaf(self, memory: &impl TableMemory, address: u64) -> Option<(u64, Translation)> {
         if address >> ADDRESS_BITS != 0 {
@@ -299,7 +291,9 @@ mod tests {
         assert_eq!(tree.map(&mut memory, 0, 0, LeafSize::Kib64, all), Err(MapError::NoMemory));
         assert_eq!(tree.translate(&memory, 0), None);
         assert_eq!(tree.map(&mut memory, 1 << 21, 0, LeafSize::Mib2, all), Ok(()));
-        assert!(tree.protect(&mut memory, 1 << 21, Access::EXECUTE));
+        assert!(tree.unmap(&mut memory, 1 << 21).is_some());
+        let again = tree.map(&mut memory, 1 << 21, 0, LeafSize::Mib2, Access::EXECUTE);
+        assert_eq!(again, Ok(()), "its table is there still");
         assert_eq!(tree.translate(&memory, 1 << 21).unwrap().access, Access::EXECUTE);
     }
 
