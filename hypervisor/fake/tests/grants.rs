@@ -198,7 +198,7 @@ fn only_what_is_granted_is_mapped_and_only_where_nothing_is() {
     grants.grant(1, 5, 2, 0x11_0000, GTF_PERMIT_ACCESS);
     grants.grant(1, 6, 2, TABLE, GTF_PERMIT_ACCESS);
     grants.grant(1, 7, 2, 4 << 20, GTF_PERMIT_ACCESS);
-    grants.grant(1, 8, 2, 0x11_0000, GTF_INVALID);
+    grants.grant(1, 8, 2, 0x11_0000, 0); // none
     grants.grant(1, 9, 2, 0x11_0000, GTF_TYPE_MASK);
     grants.grant(2, 5, 2, 0x11_0000, GTF_PERMIT_ACCESS);
     let free = grants.0.hv.free_frames();

@@ -85,12 +85,6 @@ structures! {
         port: Port,
     }
 
-    /// Argument of `EVTCHNOP_send`.
-    "struct evtchn_send" Send {
-        /// The channel.
-        port: Port,
-    }
-
     /// Argument of `EVTCHNOP_status`.
     "struct evtchn_status" Status {
         /// In: whose channel.

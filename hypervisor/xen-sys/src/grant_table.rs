@@ -22,8 +22,6 @@ numbers! {
     /// Which is it? By [`GetVersion`].
     GNTTABOP_GET_VERSION: u32 = 10, "GNTTABOP_get_version";
 
-    /// The entry grants nothing.
-    GTF_INVALID: u16 = 0, "GTF_invalid";
     /// The entry lets its domain map its frame.
     GTF_PERMIT_ACCESS: u16 = 1, "GTF_permit_access";
     /// The bits of an entry's type.
