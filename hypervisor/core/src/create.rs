@@ -112,20 +112,16 @@ impl<M: Machine> Hypervisor<M> {
             Personality::Xen => Rights::XEN,
         });
         let owner = Owner::domain(id.number());
-        let (memory, shared) = {
-            let mut frames = self.frames.lock();
-            let free = (frames.count(Owner::FREE) as u64).saturating_mul(FRAME_SIZE);
-            let short = CreateError::Memory(new.memory, free);
-            let memory = GuestMemory::new(&self.machine, &mut frames, owner, new.memory);
-            let memory = memory.map_err(|_| short)?;
-            let shared = match new.personality {
-                Personality::Papr => None,
-                Personality::Xen => {
-                    Some(frames.allocate(&self.machine, FRAME_SIZE, owner).ok_or(short)?)
-                }
-            };
-            (memory, shared)
+        let mut frames = self.frames.lock();
+        let memory = GuestMemory::new(&self.machine, &mut frames, owner, new.memory);
+        let shares = new.personality == Personality::Xen;
+        let shared = shares.then(|| frames.allocate(&self.machine, FRAME_SIZE, owner));
+        let (Ok(memory), None | Some(Some(_))) = (memory, shared) else {
+            // What it has got already is given back.
+            let free = frames.count(Owner::FREE).saturating_add(frames.count(owner)) as u64;
+            return Err(CreateError::Memory(new.memory, free.saturating_mul(FRAME_SIZE)));
         };
+        drop(frames);
         self.measure(id, Kind::Description, 0, line(new).as_bytes())?;
         self.measure(id, Kind::Rights, 0, &rights.bits().to_le_bytes())?;
         Ok(Domain {
@@ -134,7 +130,7 @@ impl<M: Machine> Hypervisor<M> {
             memory,
             vcpus: self.take_vcpus(id, new, rights)?,
             ports: Ports::FREE,
-            shared,
+            shared: shared.flatten(),
             handle: 0,
             lan: None,
             vcpu_infos: [None; MAX_DOMAIN_VCPUS],

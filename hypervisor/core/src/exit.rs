@@ -4,7 +4,8 @@
 //! What the guest may bring about: its own end, an interrupt to itself, a switch to another vCPU.
 //! Never a panic: a guest's registers are data.
 
-use crate::machine::{Fault, Frame, Machine, ProcessorId, status};
+use crate::machine::{Fault, Frame, Machine, status};
+use crate::schedule::{LISTENING_TICKS, SLICE_TICKS};
 use crate::vcpu::{Ask, State, Vcpu, VcpuId};
 use crate::{Current, Hypervisor, Processor};
 use k42_lib::{msr, vector};
@@ -81,17 +82,16 @@ impl<M: Machine> Hypervisor<M> {
         self.interrupt(frame, vector::PROGRAM, call, cause::PRIVILEGED);
     }
 
-    /// The slice is over, or a sleeper of this processor is due.
+    /// The slice is over, a sleeper of this processor is due, or a look at the serial line.
     fn tick(&self, processor: &mut Processor) {
-        self.poll_console(processor);
+        if self.machine.timebase() >= processor.look_due() {
+            self.look_around(processor);
+        }
         processor.reschedule = true;
     }
 
-    /// Looks after the serial line and the watchdogs; one processor does it for all.
-    pub(crate) fn poll_console(&self, processor: &mut Processor) {
-        if processor.id != ProcessorId(0) {
-            return;
-        }
+    /// Looks after the serial line, which raises no interrupt, and the watchdogs.
+    pub(crate) fn look_around(&self, processor: &mut Processor) {
         let mut woken = heapless::Vec::<_, 64>::new();
         let overrun = {
             let mut console = self.console.lock();
@@ -105,7 +105,8 @@ impl<M: Machine> Hypervisor<M> {
         }
         self.check_watchdogs(processor);
         // The line holds a few bytes at a time: where some were, more are to come soon.
-        processor.listening = !woken.is_empty();
+        let ticks = if woken.is_empty() { SLICE_TICKS } else { LISTENING_TICKS };
+        processor.look = self.machine.timebase().saturating_add(ticks);
         for channel in woken {
             match channel {
                 Channel::HYPERVISOR => self.obey(),

@@ -128,8 +128,8 @@ pub struct Processor {
     reschedule: bool,
     /// The one that has just let the others run.
     yielded: Option<VcpuId>,
-    /// Input is coming in on the serial line.
-    listening: bool,
+    /// When to look at the serial line and the watchdogs: processor 0 does it for all.
+    look: u64,
     /// The current vCPU leaves the processor to be reported on (`diagnostics`).
     examine: bool,
     /// What its domain then ends for.
@@ -155,7 +155,7 @@ impl Processor {
             timers: timer::Timers::NONE,
             reschedule: false,
             yielded: None,
-            listening: false,
+            look: if id.0 == 0 { schedule::SLICE_TICKS } else { u64::MAX },
             examine: false,
             crash: None,
             writer: Writer::START,
@@ -169,6 +169,12 @@ impl Processor {
 
     fn current(&self) -> Option<Current> {
         self.seated.then_some(self.current)
+    }
+
+    /// When a look comes before the vCPU on it: reserved time is not taken for one that can wait.
+    fn look_due(&self) -> u64 {
+        let grace = if self.rank.is_reserved() { schedule::SLICE_TICKS } else { 0 };
+        self.look.saturating_add(grace)
     }
 
     /// The vCPU leaves it, which then has to choose another.

@@ -26,7 +26,7 @@ use xen_sys::trace::{TRC_SCHED_SWITCH_INFNEXT, TRC_SCHED_SWITCH_INFPREV};
 pub const SLICE_TICKS: u64 = 512_000_000 / 100;
 
 /// The same while input is coming in: the line holds 16 bytes.
-const LISTENING_TICKS: u64 = SLICE_TICKS / 32;
+pub(crate) const LISTENING_TICKS: u64 = SLICE_TICKS / 32;
 
 impl<M: Machine> Hypervisor<M> {
     /// An event has come for a vCPU: it is ready if it was blocked; if it runs or is ready already,
@@ -212,21 +212,10 @@ impl<M: Machine> Hypervisor<M> {
                 }
                 Choice::Nothing if self.take_over(processor.id) => {}
                 Choice::Nothing => {
-                    let at = due.min(self.next_look(processor, now));
-                    self.set_alarm(processor, at);
+                    self.set_alarm(processor, due.min(processor.look));
                     return None;
                 }
             }
-        }
-    }
-
-    /// When the processor must look at the serial line, which raises no interrupt; one processor
-    /// does it for all.
-    fn next_look(&self, processor: &Processor, now: u64) -> u64 {
-        match processor.id {
-            ProcessorId(0) if processor.listening => now.saturating_add(LISTENING_TICKS),
-            ProcessorId(0) => now.saturating_add(SLICE_TICKS),
-            _ => u64::MAX,
         }
     }
 
@@ -245,10 +234,10 @@ impl<M: Machine> Hypervisor<M> {
             return false; // its domain was ended or paused in between, or another runs it
         }
         status.enter(State::Running, now);
-        let slice = now.saturating_add(SLICE_TICKS).min(self.next_look(processor, now));
-        self.set_alarm(processor, due.min(slice).min(status.account.limit(rank, now)));
         processor.since = now;
         processor.rank = rank;
+        let slice = now.saturating_add(SLICE_TICKS).min(processor.look_due());
+        self.set_alarm(processor, due.min(slice).min(status.account.limit(rank, now)));
         let Status { domain, rights, server, .. } = *status;
         processor.current = Current { vcpu, server, domain, rights };
         processor.seated = true;
@@ -304,10 +293,15 @@ impl<M: Machine> Hypervisor<M> {
         vcpu
     }
 
-    /// One look at consoles and queues; the vCPU to run, if there is one.
+    /// One look at the queues, and where there is nothing to run, at consoles if that is due; the
+    /// vCPU to run, if there is one.
     pub fn look_for_work(&self, processor: &mut Processor) -> Option<VcpuId> {
         self.examine(processor);
-        self.poll_console(processor);
+        let found = self.choose(processor);
+        if found.is_some() || self.machine.timebase() < processor.look {
+            return found;
+        }
+        self.look_around(processor);
         self.choose(processor)
     }
 

@@ -189,7 +189,8 @@ impl Board {
         String::from_utf8_lossy(&bytes.collect::<Vec<u8>>()).into_owned()
     }
 
-    /// Puts bytes on the serial line for a domain.
+    /// Puts bytes on the serial line for a domain, and lets the time pass after which processor 0
+    /// looks at it.
     pub fn type_to(&self, channel: u8, bytes: &[u8]) {
         let channel = k42_wire::Channel::new(channel).expect("a channel");
         let mut state = self.hv.machine.state();
@@ -198,6 +199,7 @@ impl Board {
             state.input.extend(header);
             state.input.extend(chunk);
         }
+        state.now += hv_core::schedule::SLICE_TICKS;
     }
 }
 

@@ -86,8 +86,9 @@ fn console_input_reaches_its_domain_and_is_acknowledged() {
 #[test]
 fn nothing_typed_is_lost_when_the_buffer_is_bad() {
     let mut board = Board::new(64, 1, &[Guest::new("one", Personality::Xen)]);
-    board.type_to(1, b"keep");
     board.dispatch(0);
+    board.type_to(1, b"keep");
+    board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
     assert_eq!(board.hypercall(0, &[CONSOLE_IO, 1, 4, u64::MAX]), -EFAULT);
     assert_eq!(board.hypercall(0, &[CONSOLE_IO, 1, 4, 0x5000]), 4);
 }

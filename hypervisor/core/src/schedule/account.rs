@@ -79,7 +79,7 @@ impl Rank {
         Rank(Rank::SHARED | pass)
     }
 
-    const fn is_reserved(self) -> bool {
+    pub(crate) const fn is_reserved(self) -> bool {
         self.0 < Rank::SHARED
     }
 
