@@ -2,8 +2,6 @@
 
 /// Bit 0: 64-bit mode.
 pub const SF: u64 = 1 << 63;
-/// Bit 3: hypervisor state.
-pub const HV: u64 = 1 << 60;
 /// Bit 38: vector facility available.
 pub const VEC: u64 = 1 << 25;
 /// Bit 40: VSX facility available.

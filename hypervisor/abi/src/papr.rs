@@ -27,8 +27,6 @@ pub mod code {
 pub mod mode {
     /// Byte order of interrupts.
     pub const ENDIAN: u64 = 4;
-    /// Alternate interrupt location.
-    pub const ADDRESS_TRANSLATION: u64 = 3;
     /// Flag of [`ENDIAN`]: little-endian.
     pub const LITTLE: u64 = 1;
 }

@@ -210,7 +210,7 @@ proptest! {
             let xen = XenCall::ROWS.get((number % 8) as usize).map(|row| XEN_MARK | row.number);
             let papr = PaprCall::ROWS.get((number % 20) as usize).map(|row| row.number);
             let r3 = if number % 3 == 0 { xen } else { papr }.unwrap_or(number);
-            let mut frame = Frame { msr: msr & !msr::HV, ..Frame::default() };
+            let mut frame = Frame { msr: msr & !(1 << 60), ..Frame::default() };
             frame.gpr[3] = r3;
             frame.gpr[4..13].copy_from_slice(&arguments);
             board.exit(0, vector::SYSTEM_CALL, &mut frame);

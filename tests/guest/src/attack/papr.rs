@@ -3,7 +3,7 @@
 
 use super::{Attacker, Call};
 use hv_abi::Number;
-use hv_abi::papr::{LAN_UNIT, mode};
+use hv_abi::papr::LAN_UNIT;
 
 /// A port's address in the form that the hypervisor gives, without the domain's number.
 const MAC: u64 = 0x524b_3432_0000;
@@ -78,7 +78,7 @@ impl Attacker {
         match self.random.below(8) {
             0 if self.number == 0 => call(0xe0, []),
             1 => {
-                let resource = self.random.of(&[0, 1, 2, mode::ADDRESS_TRANSLATION, 5, u64::MAX]);
+                let resource = self.random.of(&[0, 1, 2, 3, 5, u64::MAX]);
                 call(0x31c, [self.random.below(4), resource, self.random.next(), 0])
             }
             2 => {
