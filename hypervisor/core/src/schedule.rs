@@ -236,7 +236,7 @@ impl<M: Machine> Hypervisor<M> {
         status.enter(State::Running, now);
         processor.since = now;
         processor.rank = rank;
-        let slice = now.saturating_add(SLICE_TICKS).min(processor.look_due());
+        let slice = now.saturating_add(SLICE_TICKS).min(processor.look_due().max(now));
         self.set_alarm(processor, due.min(slice).min(status.account.limit(rank, now)));
         let Status { domain, rights, server, .. } = *status;
         processor.current = Current { vcpu, server, domain, rights };

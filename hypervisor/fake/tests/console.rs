@@ -78,6 +78,7 @@ fn lost_input_is_said_once_and_hurts_nobody_else() {
     board.type_to(2, b"fine");
     board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
     while board.processors[0].vcpu().map(|v| v.index()) != Some(1) {
+        board.hv.machine.state().now += hv_core::schedule::SLICE_TICKS;
         board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
     }
     let mut frame = Frame::default();

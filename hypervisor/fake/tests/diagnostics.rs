@@ -115,7 +115,9 @@ fn a_domain_that_is_asked_about_goes_on() {
     assert!(report.starts_with("vcpu 0: running\nvcpu 0: nip 0000000000001234"), "{report}");
     assert_eq!(registers, frame(0), "it finds its registers as they were");
     assert_eq!(board.said(2), "vcpu 0: Ready\n", "it has not run, so there are no registers");
-    board.be(1);
+    board.hv.machine.state().now += 2 * hv_core::schedule::SLICE_TICKS;
+    board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut frame(0));
+    assert_eq!(board.processors[0].vcpu().map(|vcpu| vcpu.index()), Some(0));
     assert_eq!(board.said(1), report, "one request, one report");
 }
 

@@ -70,6 +70,7 @@ fn console_input_reaches_its_domain_and_is_acknowledged() {
     let mut frame = Frame::default();
     board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut frame);
     while board.processors[0].vcpu().map(|v| v.index()) != Some(0) {
+        board.hv.machine.state().now += hv_core::schedule::SLICE_TICKS;
         board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut frame);
     }
     assert_eq!(board.hypercall(0, &[CONSOLE_IO, 1, 64, 0x5000]), 5);
