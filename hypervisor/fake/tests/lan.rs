@@ -561,7 +561,7 @@ proptest! {
                     model[usize::from(from) - 1].known = true;
                     let home = (1..=4u16).find(|n| mac(*n) == to && model[usize::from(*n) - 1].known);
                     for (n, port) in (1..=4).zip(&mut model).filter(|(n, _)| *n != from) {
-                        if !home.is_none_or(|home| home == n) {
+                        if home.is_some_and(|home| home != n) {
                             continue;
                         }
                         match port.posted.pop() {
