@@ -20,6 +20,7 @@ mod measure;
 mod privilege;
 mod random;
 mod talk;
+mod trace;
 mod upcall;
 mod vcpus;
 mod work;
@@ -69,6 +70,7 @@ const TESTS: &[(&str, Test)] = &[
     ("timer", latency::timer),
     ("lateness", latency::lateness),
     ("create", create::create),
+    ("trace", trace::own_calls),
     ("work", work::work),
     ("periods", work::periods),
     ("priv", privilege::privileged_instruction),

@@ -9,6 +9,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         test("control::starts_linux_again_that_reboots", starts_linux_again_that_reboots),
         test("control::domains_come_and_go", || come_and_go(Model::Powernv9, 6)),
+        test("control::pseries9::domains_come_and_go", || come_and_go(Model::Pseries9, 6)),
     ]
 }
 

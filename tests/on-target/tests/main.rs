@@ -19,6 +19,7 @@ mod nested;
 mod programs;
 mod schedule;
 mod stress;
+mod trace;
 mod vcpus;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -51,6 +52,7 @@ fn main() {
         demo::tests(),
         nested::tests(),
         stress::tests(),
+        trace::tests(),
         vcpus::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit();
