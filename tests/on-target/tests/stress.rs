@@ -96,7 +96,7 @@ fn sixty_domains(model: Model) -> anyhow::Result<()> {
         machine.console(name).ends_with(&Ending::Exit(0))?;
     }
     for name in ["jumper", "reader"] {
-        machine.console("hypervisor").expect(&format!(r"\({name}\): crashed: "))?;
+        machine.console(name).expect("^vcpu 0: crashed: ")?;
     }
     machine.wait_end()
 }
