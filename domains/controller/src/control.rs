@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use boot_archive::{DomainImage, Load, Personality};
+use hv_abi::guest::{Domctl, Sysctl};
 use hv_abi::xen::{
     ARCH_LITTLE_ENDIAN, ARCH_PAPR, ARCH_PROCESSORS, Declaration, VcpuGuestContext, stub,
 };
@@ -23,26 +24,6 @@ const EXTENTS: usize = 16;
 const TICKS: u64 = 512;
 /// Bytes of an extent.
 const EXTENT: u64 = 4096 << ORDER;
-
-/// An argument of `domctl`: what every command has, and its own.
-#[repr(C)]
-struct Domctl<T> {
-    command: u32,
-    version: u32,
-    domain: u16,
-    pad: [u16; 3],
-    own: T,
-    /// The call's argument has one size, whatever its command.
-    rest: [u64; 16],
-}
-
-/// An argument of `sysctl`.
-#[repr(C)]
-struct Sysctl<T> {
-    command: u32,
-    version: u32,
-    own: T,
-}
 
 /// What became of a domain.
 pub(crate) enum State {
@@ -200,7 +181,7 @@ pub(crate) fn state(number: u16) -> Result<State, String> {
 pub(crate) fn free_pages() -> Result<u64, String> {
     let own = [0u8; size_of::<PhysicalInfo>()];
     let version = sysctl::XEN_SYSCTL_INTERFACE_VERSION;
-    let mut call = Sysctl { command: sysctl::XEN_SYSCTL_PHYSINFO, version, own };
+    let mut call = Sysctl { command: sysctl::XEN_SYSCTL_PHYSINFO, version, own, rest: [0; 16] };
     match with(&mut call, |at| stub::sysctl(&Hypervisor, at)[0]) {
         0 => {
             let at = core::mem::offset_of!(PhysicalInfo, free_pages);

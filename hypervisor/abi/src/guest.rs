@@ -39,6 +39,37 @@ impl Number {
     }
 }
 
+/// An argument of `domctl`: what every command has, its own, and room: the hypervisor reads as much
+/// as the longest command has.
+#[repr(C)]
+pub struct Domctl<T> {
+    /// The command.
+    pub command: u32,
+    /// The version of the interface.
+    pub version: u32,
+    /// The domain it is about.
+    pub domain: u16,
+    /// A hole.
+    pub pad: [u16; 3],
+    /// The command's own argument.
+    pub own: T,
+    /// Room.
+    pub rest: [u64; 16],
+}
+
+/// The same of `sysctl`.
+#[repr(C)]
+pub struct Sysctl<T> {
+    /// The command.
+    pub command: u32,
+    /// The version of the interface.
+    pub version: u32,
+    /// The command's own argument.
+    pub own: T,
+    /// Room.
+    pub rest: [u64; 16],
+}
+
 /// Declares the module `stub` of a table: one function a row. Each returns r3 to r12 as the
 /// hypervisor left them.
 #[macro_export]

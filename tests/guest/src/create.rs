@@ -6,6 +6,7 @@ use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicU64, Ordering};
+use hv_abi::guest::Domctl;
 use hv_abi::xen::{ARCH_LITTLE_ENDIAN, VcpuGuestContext, stub};
 use kernel_arch::{Boot, entry, guest_address, hypercall::Hypervisor, registers};
 use xen_sys::domctl::{self, CreateDomain, MaxMem, VcpuContext};
@@ -37,17 +38,6 @@ core::arch::global_asm!(
 
 unsafe extern "C" {
     safe static first_instruction: [u32; 8];
-}
-
-/// An argument of `domctl`: what every command has, and its own; as long as any.
-#[repr(C)]
-struct Domctl<T> {
-    command: u32,
-    version: u32,
-    domain: u16,
-    pad: [u16; 3],
-    own: T,
-    rest: [u64; 16],
 }
 
 /// Makes a call; the domain's number, which the first call gives.

@@ -7,6 +7,7 @@ use crate::{Options, Verdict};
 use alloc::format;
 use alloc::string::String;
 use hv_abi::XEN_MARK;
+use hv_abi::guest::Sysctl;
 use hv_abi::xen::stub;
 use kernel_arch::{Boot, guest_address, hypercall, hypercall::Hypervisor};
 use xen_sys::memory::{self, AddToPhysmapBatch};
@@ -18,15 +19,6 @@ use xen_sys::{Handle, trace, xen};
 const WINDOW: u64 = 1 << 40;
 /// Calls that are to be found: their records fit the buffer's first page.
 const CALLS: usize = 100;
-
-/// An argument of `sysctl`, as long as any.
-#[repr(C)]
-struct Sysctl {
-    command: u32,
-    version: u32,
-    own: TbufOp,
-    rest: [u64; 16],
-}
 
 /// Does an operation on the trace buffers; the page with their list.
 fn control(cmd: u32) -> Result<u64, String> {
