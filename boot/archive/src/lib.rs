@@ -31,7 +31,7 @@ pub use read::{Archive, DomainImage, Load};
 /// The longest name of a domain, in bytes.
 pub const MAX_NAME: usize = 24;
 /// The weight of a domain that names none.
-pub const DEFAULT_WEIGHT: u32 = 256;
+pub const DEFAULT_WEIGHT: u16 = 256;
 
 /// The set of hypercalls a domain speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

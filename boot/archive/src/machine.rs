@@ -94,7 +94,7 @@ impl Console {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Scheduling {
     /// The most each gets of what is shared, in hundredths of a processor; 0 for no such bound.
-    pub cap: u32,
+    pub cap: u16,
     /// The processors that they may run on, a bit for each.
     pub processors: u32,
     /// Ticks that each gets in every period of so many ticks.

@@ -31,7 +31,7 @@ pub struct DomainImage<'a> {
     /// How many vCPUs it has, at least 1.
     pub vcpus: u32,
     /// Its proportional share, at least 1, or 0 with reserved time.
-    pub weight: u32,
+    pub weight: u16,
     /// How else its vCPUs take part in the processors.
     pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs: bits whose meaning is not ours.
@@ -134,9 +134,9 @@ impl<'a> DomainImage<'a> {
                 .ok_or(fields.bad("personality"))?,
             memory_size: fields.u64("memory-size")?,
             vcpus: fields.u32("vcpus")?,
-            weight: fields.u32("weight")?,
+            weight: fields.u16("weight")?,
             scheduling: Scheduling {
-                cap: fields.optional("cap", Fields::u32)?.unwrap_or(0),
+                cap: fields.optional("cap", Fields::u16)?.unwrap_or(0),
                 processors: fields.optional("processors", Fields::u32)?.unwrap_or(u32::MAX),
                 reserved: fields
                     .optional("reserved-budget", Fields::u64)?
@@ -239,6 +239,10 @@ impl<'a> Fields<'_, 'a> {
         read: fn(&Self, &'static str) -> Result<T, ArchiveError>,
     ) -> Result<Option<T>, ArchiveError> {
         self.node.property(name).map(|_| read(self, name)).transpose()
+    }
+
+    fn u16(&self, name: &'static str) -> Result<u16, ArchiveError> {
+        self.u32(name)?.try_into().map_err(|_| self.bad(name))
     }
 
     fn u32(&self, name: &'static str) -> Result<u32, ArchiveError> {

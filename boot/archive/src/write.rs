@@ -29,7 +29,7 @@ pub struct Domain {
     /// How many vCPUs it has.
     pub vcpus: u32,
     /// Its proportional share.
-    pub weight: u32,
+    pub weight: u16,
     /// How else its vCPUs take part in the processors.
     pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs (`hypervisor/abi`, `Rights`).
@@ -152,10 +152,10 @@ fn index(
         fdt.property_string("personality", domain.personality.name())?;
         fdt.property_u64("memory-size", domain.memory_size)?;
         fdt.property_u32("vcpus", domain.vcpus)?;
-        fdt.property_u32("weight", domain.weight)?;
+        fdt.property_u32("weight", domain.weight.into())?;
         let Scheduling { cap, processors, reserved } = domain.scheduling;
         if cap != 0 {
-            fdt.property_u32("cap", cap)?;
+            fdt.property_u32("cap", cap.into())?;
         }
         if processors != u32::MAX {
             fdt.property_u32("processors", processors)?;

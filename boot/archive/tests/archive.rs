@@ -38,7 +38,7 @@ fn blob() -> impl Strategy<Value = Blob> {
 
 prop_compose! {
     fn domains()(parts in prop::collection::vec(
-        (any::<bool>(), 1u64..64, 1u32..9, 1u32..1000, 0u64..MEMORY_GRANULE, any::<bool>(),
+        (any::<bool>(), 1u64..64, 1u32..9, 1u16..1000, 0u64..MEMORY_GRANULE, any::<bool>(),
          prop::collection::vec(blob(), 0..4)), 0..5)) -> Vec<Domain> {
         parts.into_iter().enumerate().map(|(i, (xen, granules, vcpus, weight, entry, little, loads))| Domain {
             number: i as u16 * 7 + 1,
@@ -48,7 +48,7 @@ prop_compose! {
             vcpus,
             weight,
             scheduling: boot_archive::Scheduling { cap: weight % 101, ..Default::default() },
-            rights: weight % 7,
+            rights: u32::from(weight % 7),
             entry,
             device_tree: entry / 2,
             little_endian: little,

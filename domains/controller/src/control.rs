@@ -136,7 +136,11 @@ pub(crate) fn share(image: &DomainImage<'_>) -> Result<(), i64> {
         let [budget, period] = [budget, period].map(|ticks| (ticks / TICKS) as u32);
         put(domctl::XEN_SCHEDULER_RTDS, period, budget)?;
     }
-    put(domctl::XEN_SCHEDULER_CREDIT2, image.weight | image.scheduling.cap << 16, 0)
+    put(
+        domctl::XEN_SCHEDULER_CREDIT2,
+        u32::from(image.weight) | u32::from(image.scheduling.cap) << 16,
+        0,
+    )
 }
 
 /// Lets its first vCPU start, where and as its image says.

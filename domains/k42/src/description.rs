@@ -39,7 +39,7 @@ pub struct DomainDescription {
     /// How many vCPUs it has.
     pub vcpus: u32,
     /// Its proportional share.
-    pub weight: u32,
+    pub weight: u16,
     /// How else its vCPUs take part in the processors.
     pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs.

@@ -23,7 +23,7 @@ pub struct Guest {
     /// Its vCPUs.
     pub vcpus: u32,
     /// Its share.
-    pub weight: u32,
+    pub weight: u16,
     /// How else its vCPUs take part in the processors.
     pub scheduling: Scheduling,
     /// The rights it is given.

@@ -15,8 +15,6 @@ use crate::files;
 const MAX_PROCESSORS: u32 = 8;
 /// The longest name of a domain that a controller makes: it travels in a UUID's place.
 const MOST_CREATED_NAME: usize = 16;
-/// The most weight that a controller gives: Xen's calls have 16 bits for it.
-const MOST_CREATED_WEIGHT: u32 = 0xffff;
 /// Names that the logs of others have.
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
@@ -197,7 +195,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     let reserved = scheduling.is_some_and(|scheduling| scheduling.reserved.is_some());
     let weight = match fields.value("weight") {
         None if reserved => Some(0),
-        _ => at_least_1(fields, "weight", DEFAULT_WEIGHT),
+        _ => weight(fields),
     };
     let rights = rights(fields);
     if let (Some(Kind::Controller { .. }), Some(rights)) = (&kind, rights)
@@ -205,7 +203,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     {
         fields.wrong("kind", "a controller needs a right; write `rights = [\"control\"]`");
     }
-    let started_by = started_by(fields, name, rights, weight, reserved, before);
+    let started_by = started_by(fields, name, rights, reserved, before);
     let console_first = console_first(fields, before);
     Some(DomainDescription {
         name: name?.into(),
@@ -279,6 +277,15 @@ fn at_least_1(fields: &Fields<'_, '_>, name: &str, default: u32) -> Option<u32> 
     (number > 0).then_some(number)
 }
 
+/// Its part of what is shared: a number of 16 bits, as in Xen's calls.
+fn weight(fields: &Fields<'_, '_>) -> Option<u16> {
+    let weight = at_least_1(fields, "weight", DEFAULT_WEIGHT.into())?;
+    if weight > u16::MAX.into() {
+        fields.wrong("weight", format!("{weight} is too much; write at most {}", u16::MAX));
+    }
+    weight.try_into().ok()
+}
+
 /// The rights it is given; none unless they are named.
 fn rights(fields: &Fields<'_, '_>) -> Option<Rights> {
     let names = list(fields, "rights", "[\"console-input\"]", Vec::new)?;
@@ -299,7 +306,6 @@ fn started_by(
     fields: &Fields<'_, '_>,
     own: Option<&str>,
     rights: Option<Rights>,
-    weight: Option<u32>,
     reserved: bool,
     before: &Description,
 ) -> Option<Option<String>> {
@@ -328,10 +334,6 @@ fn started_by(
         Some(_) if reserved && !rights.unwrap_or_default().contains(Rights::RESERVED) => {
             let text = "what a controller starts needs a right to it; name \"reserved-time\"";
             fields.wrong("reserved", text);
-        }
-        Some(_) if weight.is_some_and(|weight| weight > MOST_CREATED_WEIGHT) => {
-            let text = format!("a controller gives at most {MOST_CREATED_WEIGHT}");
-            fields.wrong("weight", text);
         }
         Some(_) => return Some(Some(name.into())),
     }

@@ -16,7 +16,7 @@ pub(super) fn read(fields: &Fields<'_, '_>, machine: u32) -> Option<Scheduling> 
     Some(Scheduling { cap: cap?, processors: processors?, reserved: reserved? })
 }
 
-fn cap(fields: &Fields<'_, '_>) -> Option<u32> {
+fn cap(fields: &Fields<'_, '_>) -> Option<u16> {
     if fields.value("cap").is_none() {
         return Some(0);
     }
@@ -25,7 +25,7 @@ fn cap(fields: &Fields<'_, '_>) -> Option<u32> {
     if !good {
         fields.wrong("cap", format!("{cap} is none of 1 to 100, hundredths of a processor"));
     }
-    good.then_some(cap)
+    cap.try_into().ok().filter(|_| good)
 }
 
 fn processors(fields: &Fields<'_, '_>, machine: u32) -> Option<u32> {

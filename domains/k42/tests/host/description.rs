@@ -312,7 +312,7 @@ started-by = "keeper"
     let last = "started-by = \"keeper\"";
     let heavy = format!("{last}\nweight = 65536");
     let problem = wrong(last, &heavy);
-    assert!(problem.contains("weight: a controller gives at most 65535"), "{problem}");
+    assert!(problem.contains("weight: 65536 is too much; write at most 65535"), "{problem}");
     let reserved = format!("{last}\nreserved = {{ budget = \"2ms\", period = \"10ms\" }}");
     let problem = wrong(last, &reserved);
     assert!(problem.contains("reserved: what a controller starts needs a right"), "{problem}");

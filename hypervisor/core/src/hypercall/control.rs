@@ -113,7 +113,7 @@ impl<M: Machine> Hypervisor<M> {
         match (call.sched_id, call.cmd) {
             (op::XEN_SCHEDULER_CREDIT2, op::XEN_DOMCTL_SCHEDOP_PUTINFO) => {
                 let Share { weight, cap } = self.argument(caller, own)?;
-                (share.weight, share.cap) = (weight.into(), cap.into());
+                (share.weight, share.cap) = (weight, cap);
             }
             (op::XEN_SCHEDULER_RTDS, op::XEN_DOMCTL_SCHEDOP_PUTINFO) => {
                 let Reservation { period, budget, .. } = self.argument(caller, own)?;
@@ -125,9 +125,7 @@ impl<M: Machine> Hypervisor<M> {
                 }
             }
             (op::XEN_SCHEDULER_CREDIT2, op::XEN_DOMCTL_SCHEDOP_GETINFO) => {
-                let [weight, cap] =
-                    [share.weight, share.cap].map(|n| u16::try_from(n).unwrap_or(u16::MAX));
-                return self.tell(caller, own, Share { weight, cap });
+                return self.tell(caller, own, Share { weight: share.weight, cap: share.cap });
             }
             (op::XEN_SCHEDULER_RTDS, op::XEN_DOMCTL_SCHEDOP_GETINFO) => {
                 let Allowance { budget, period } = share.reserved.unwrap_or_default();

@@ -28,9 +28,9 @@ pub struct Allowance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// Its part of what is shared, relative to the others'; 0 only with a reservation.
-    pub weight: u32,
+    pub weight: u16,
     /// The most it gets by sharing, in hundredths of a processor; 0 for no such bound.
-    pub cap: u32,
+    pub cap: u16,
     /// What it gets before any sharing.
     pub reserved: Option<Allowance>,
 }
