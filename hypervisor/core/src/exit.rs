@@ -84,8 +84,12 @@ impl<M: Machine> Hypervisor<M> {
 
     /// The slice is over, a sleeper of this processor is due, or a look at the serial line.
     fn tick(&self, processor: &mut Processor) {
-        if self.machine.timebase() >= processor.look_due() {
+        let now = self.machine.timebase();
+        if now >= processor.look_due(now) {
             self.look_around(processor);
+        }
+        if now.saturating_sub(processor.since) >= SLICE_TICKS && !processor.rank.is_reserved() {
+            self.take_over(processor.id);
         }
         processor.reschedule = true;
     }

@@ -171,9 +171,11 @@ impl Processor {
         self.seated.then_some(self.current)
     }
 
-    /// When a look comes before the vCPU on it: reserved time is not taken for one that can wait.
-    fn look_due(&self) -> u64 {
-        let grace = if self.rank.is_reserved() { schedule::SLICE_TICKS } else { 0 };
+    /// When a look comes before the vCPU on it: one that can wait takes no reserved time, and makes
+    /// nobody late who is woken soon.
+    fn look_due(&self, now: u64) -> u64 {
+        let soon = self.timers.first <= now.saturating_add(schedule::LOOK_TICKS);
+        let grace = if soon || self.rank.is_reserved() { schedule::SLICE_TICKS } else { 0 };
         self.look.saturating_add(grace)
     }
 

@@ -18,7 +18,7 @@ use crate::vcpu::{Ask, State, Status, VcpuId};
 use crate::{Current, Hypervisor, Processor};
 use account::Rank;
 use core::sync::atomic::Ordering;
-use queue::{Choice, Entry, bit};
+use queue::{Choice, Entry, Processors, bit};
 use spin::MutexGuard;
 use xen_sys::trace::{TRC_SCHED_SWITCH_INFNEXT, TRC_SCHED_SWITCH_INFPREV};
 
@@ -27,6 +27,9 @@ pub const SLICE_TICKS: u64 = 512_000_000 / 100;
 
 /// The same while input is coming in: the line holds 16 bytes.
 pub(crate) const LISTENING_TICKS: u64 = SLICE_TICKS / 32;
+
+/// More than a look at the serial line takes, 25 µs: the firmware's calls take 20.
+pub(crate) const LOOK_TICKS: u64 = SLICE_TICKS / 400;
 
 impl<M: Machine> Hypervisor<M> {
     /// An event has come for a vCPU: it is ready if it was blocked; if it runs or is ready already,
@@ -99,22 +102,23 @@ impl<M: Machine> Hypervisor<M> {
             return false;
         }
         // Who has been away does not come back with credit.
-        status.account.pass = status.account.pass.max(queue.pass());
+        status.account.pass = status.account.pass.max(queue.pass);
         let (rank, until) = status.account.rank(now);
-        queue.insert(Entry { vcpu, rank, until, processors: status.may_run_on() });
-        let Some((running, its)) = queue.running() else { return true };
-        let told = running != vcpu && (rank.preempts(its) || until < queue.due());
+        let weight = status.account.share.weight.max(1);
+        queue.insert(Entry { vcpu, rank, until, processors: status.may_run_on(), weight });
+        let Some(running) = queue.running else { return true };
+        let told = running.vcpu != vcpu && (rank.preempts(running.rank) || until < queue.due);
         if told {
-            self.vcpu(running).ask(Ask::PREEMPT);
+            self.vcpu(running.vcpu).ask(Ask::PREEMPT);
         }
         told
     }
 
     /// Lets an idle processor know of a vCPU that waits for a busy one, if it may run it.
     fn offer(&self, status: &Status) {
-        let idle = self.idle.load(Ordering::SeqCst);
-        let fit = idle & status.may_run_on();
-        if fit != 0 && idle & bit(status.home) == 0 && status.state == State::Ready {
+        let fit = self.idle.load(Ordering::SeqCst) & status.may_run_on() & !bit(status.home);
+        let ready = fit != 0 && status.state == State::Ready;
+        if ready && self.queue(status.home).lock().is_contended() {
             self.machine.kick(ProcessorId(fit.trailing_zeros()));
         }
     }
@@ -149,7 +153,7 @@ impl<M: Machine> Hypervisor<M> {
     /// The same, and has `to` chosen next by its processor, if it is ready.
     pub(crate) fn yield_to(&self, processor: &mut Processor, to: VcpuId) {
         let home = self.vcpu(to).status.lock().home;
-        self.queue(home).lock().favour(to);
+        self.queue(home).lock().favourite = Some(to);
         self.yield_now(processor);
     }
 
@@ -184,6 +188,7 @@ impl<M: Machine> Hypervisor<M> {
         let mut status = self.vcpu(vcpu).status.lock();
         if status.state == State::Ready && status.home == processor {
             self.enqueue(vcpu, &mut status, now);
+            self.offer(&status);
         }
     }
 
@@ -200,7 +205,7 @@ impl<M: Machine> Hypervisor<M> {
             }
             let (choice, due) = {
                 let mut queue = queue.lock();
-                (queue.choose(now, yielded), queue.due())
+                (queue.choose(now, yielded), queue.due)
             };
             // The queue's lock is let go before a vCPU's is taken: `wake` takes them the other way.
             match choice {
@@ -236,7 +241,7 @@ impl<M: Machine> Hypervisor<M> {
         status.enter(State::Running, now);
         processor.since = now;
         processor.rank = rank;
-        let slice = now.saturating_add(SLICE_TICKS).min(processor.look_due().max(now));
+        let slice = now.saturating_add(SLICE_TICKS).min(processor.look_due(now).max(now));
         self.set_alarm(processor, due.min(slice).min(status.account.limit(rank, now)));
         let Status { domain, rights, server, .. } = *status;
         processor.current = Current { vcpu, server, domain, rights };
@@ -252,27 +257,27 @@ impl<M: Machine> Hypervisor<M> {
         true
     }
 
-    /// Takes a vCPU over from the busiest processor, for one that has nothing to run; false when
-    /// there is none. No two queues are locked at once: the vCPU's own lock keeps it in place.
+    /// Takes a vCPU over from the processor with the most load, for one that is left with less
+    /// than that; false when there is none. No two queues are locked at once: the vCPU's own lock
+    /// keeps it in place.
     #[cold]
     #[inline(never)]
-    fn take_over(&self, idle: ProcessorId) -> bool {
-        let processors = (0..self.processors.load(Ordering::Relaxed)).map(ProcessorId);
-        let fits = |entry: &Entry| {
-            entry.processors & bit(idle) != 0 && self.machine.holder(entry.vcpu).is_none()
-        };
-        let spare = processors.filter(|from| *from != idle).filter_map(|from| {
-            let (count, vcpu) = self.queue(from).lock().spare(fits)?;
-            Some((count, vcpu, from))
+    pub(crate) fn take_over(&self, to: ProcessorId) -> bool {
+        let own = self.queue(to).lock().load();
+        let fits = |e: &Entry| e.processors & bit(to) != 0 && self.machine.holder(e.vcpu).is_none();
+        let others = self.processors_from(to.0, Processors::MAX).skip(1);
+        let spare = others.filter_map(|from| {
+            let (load, vcpu) = self.queue(from).lock().spare(own, fits)?;
+            Some((load, vcpu, from))
         });
-        let Some((_, vcpu, from)) = spare.max_by_key(|(count, ..)| *count) else { return false };
+        let Some((_, vcpu, from)) = spare.max_by_key(|(load, ..)| *load) else { return false };
         let mut status = self.vcpu(vcpu).status.lock();
-        let stays = status.state != State::Ready || status.may_run_on() & bit(idle) == 0;
+        let stays = status.state != State::Ready || status.may_run_on() & bit(to) == 0;
         if stays || status.home != from || self.machine.holder(vcpu).is_some() {
-            return false; // its own processor was faster, or things have changed
+            return true; // another processor was faster, or things have changed: look again
         }
         self.forget(from, vcpu);
-        status.home = idle;
+        status.home = to;
         status.account.pass = 0; // virtual time is another there: it comes as from a sleep
         self.enqueue(vcpu, &mut status, self.machine.timebase());
         true

@@ -125,8 +125,7 @@ pub struct Status {
 impl Status {
     /// The processors that may run it: with a reservation only the one where that is.
     pub(crate) fn may_run_on(&self) -> Processors {
-        let reserved = self.account.share.reserved.is_some();
-        if reserved { bit(self.home) } else { self.processors }
+        if self.account.share.reserved.is_some() { bit(self.home) } else { self.processors }
     }
 
     /// The status of a slot that belongs to nobody.
@@ -206,8 +205,8 @@ impl Vcpu {
 
     /// Takes that an event has come, if nothing else is asked.
     pub fn take_upcall(&self) -> bool {
-        let (upcall, none) = (Ask::UPCALL.bits(), Ask::empty().bits());
-        self.asked.compare_exchange(upcall, none, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let upcall = Ask::UPCALL.bits();
+        self.asked.compare_exchange(upcall, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Takes what is asked.

@@ -25,11 +25,11 @@ fn shares(board: &mut Board, slices: usize) -> Vec<usize> {
     counts
 }
 
-fn spinners(weights: &[u32]) -> Vec<Guest> {
+fn spinners(weights: &[u16]) -> Vec<Guest> {
     weights
         .iter()
         .map(|weight| Guest { weight: *weight, ..Guest::new("spin", Personality::Xen) })
-        .zip(["a", "b", "c", "d"])
+        .zip(["a", "b", "c", "d", "e", "f"])
         .map(|(guest, name)| Guest { name, ..guest })
         .collect()
 }
@@ -286,6 +286,32 @@ fn an_idle_processor_takes_over_who_waits_and_nobody_else() {
     assert_eq!(board.look(1), Some(0), "the first waits, and its registers have left");
 }
 
+/// Three on either of two processors, of which those on the second sleep but one; then what the
+/// second has after some slices.
+fn uneven(lone: u16) -> Vec<usize> {
+    let mut board = Board::new(64, 2, &spinners(&[256, lone, 256, 256, 256, 256]));
+    assert_eq!((board.dispatch(0), board.dispatch(1)), (0, 1));
+    let mut had = Vec::new();
+    for _ in 0..20 {
+        board.hv.machine.state().now += SLICE_TICKS;
+        board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+        board.exit(1, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+        while let Some(3 | 5) = board.running(1) {
+            board.hypercall(1, &[SCHED_OP, BLOCK]);
+        }
+        had.extend(board.running(1));
+    }
+    had.sort_unstable();
+    had.dedup();
+    had
+}
+
+#[test]
+fn a_busy_processor_takes_over_from_one_with_more_to_do() {
+    assert_eq!(uneven(256).len(), 2, "one of the three moves, and none after it");
+    assert_eq!(uneven(1024), [1], "who weighs more than the three together is not joined");
+}
+
 #[test]
 fn what_an_archive_reserves_is_admitted_or_refused() {
     let mut guests = spinners(&[0, 0, 0]);
@@ -295,6 +321,28 @@ fn what_an_archive_reserves_is_admitted_or_refused() {
     // Two processors have room for one each.
     let board = Board::new(64, 2, &guests);
     assert!(board.said(0).contains("domain c is not started: no processor"), "{}", board.said(0));
+}
+
+#[test]
+fn a_look_at_the_line_makes_nobody_late() {
+    let mut board = Board::new(64, 1, &spinners(&[256, 256]));
+    let wakes = SLICE_TICKS + 100;
+    board.hv.machine.state().deadline = wakes;
+    while board.running(0) != Some(1) {
+        board.dispatch(0);
+        board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+    }
+    board.hypercall(0, &[SCHED_OP, BLOCK]);
+    board.type_to(1, b"x");
+    let mut unread_at = |now| {
+        board.hv.machine.state().now = now;
+        board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+        let unread = !board.hv.machine.state().input.is_empty();
+        (board.running(0), unread)
+    };
+    assert_eq!(unread_at(SLICE_TICKS), (Some(0), true), "it is due, and so is a sleeper soon");
+    unread_at(wakes);
+    assert!(!unread_at(wakes + SLICE_TICKS).1, "nobody is due any more");
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub fn explore(scenario: fn()) {
 
 fn run(scheduler: impl Scheduler + 'static, scenario: fn()) {
     let mut config = Config::new();
-    config.stack_size = 1 << 20;
+    config.stack_size = 1 << 21;
     config.silence_warnings = true;
     Runner::new(scheduler, config).run(scenario);
 }

@@ -6,7 +6,7 @@ use hv_core::{Frame, Hypervisor, Next, Processor, Storage};
 use hv_fake::{Board, Fake, Guest, make_resident};
 use k42_lib::{GuestAddr, RealAddr, vector};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use xen_sys::{domctl, memory, sched, vcpu, xen};
 
 /// Where domains map `shared_info`, and from where on they have their calls' arguments.
@@ -285,7 +285,8 @@ impl Scene {
         self.board.check();
         let said = self.board.said(0);
         for (vcpu, (domain, program)) in self.programs.iter_mut().enumerate() {
-            let over = program.get_mut().unwrap().is_over();
+            // One that computes is left in the middle of it.
+            let over = program.get_mut().unwrap_or_else(PoisonError::into_inner).is_over();
             let ended = said.lines().any(|line| {
                 line.contains(&format!("domain {domain} (")) && line.contains("): ended")
             });

@@ -86,3 +86,19 @@ fn an_idle_processor_takes_over_what_waits() {
         scene.run(&[]);
     });
 }
+
+#[test]
+fn all_that_compute_have_a_processor() {
+    explore(|| {
+        let guests = ["a", "b", "c", "d", "e"].map(|name| Guest::new(name, Personality::Xen));
+        let mut scene = Scene::new(3, &guests);
+        let compute = [0, 1, 3];
+        for vcpu in compute {
+            scene.program(vcpu, [yields(), Step::Compute]);
+        }
+        scene.run(&[]);
+        let mut at_work: Vec<_> = (0..3).filter_map(|n| scene.board.running(n)).collect();
+        at_work.sort_unstable();
+        assert_eq!(at_work, compute, "none waits while a processor sleeps");
+    });
+}

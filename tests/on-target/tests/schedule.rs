@@ -34,14 +34,12 @@ fn ignored(test: Trial) -> Trial {
 /// The tests, in runs `long` times as long as need be.
 fn of(model: Model, group: &str, long: u64) -> Vec<Trial> {
     let name = |what: &str| format!("{group}::{}::{what}", model.name());
-    // It fails once in a while, and why is not known yet: a long run until it is.
-    let open = test(name("no_processor_idles"), move || no_processor_idles(model, 1_000 * long));
     vec![
         test(name("weights_are_shares"), move || weights_are_shares(model, 5_000 * long)),
         test(name("a_cap_holds"), move || a_cap_holds(model, 3_000 * long)),
         test(name("no_reserved_period_is_missed"), move || no_period_is_missed(model, 100 * long)),
         test(name("all_work_on_four_processors"), move || all_work(model, 1_000 * long)),
-        open.with_ignored_flag(true),
+        test(name("no_processor_idles"), move || no_processor_idles(model, 1_000 * long)),
     ]
 }
 
@@ -68,7 +66,7 @@ fn boot(
 }
 
 /// A domain whose vCPUs all work, and count for so many milliseconds.
-fn worker(name: &str, weight: u32, vcpus: u32, milliseconds: u64) -> DomainDescription {
+fn worker(name: &str, weight: u16, vcpus: u32, milliseconds: u64) -> DomainDescription {
     let Pace { from, .. } = FAST;
     let to = from + milliseconds;
     let domain = describe::bare(name, &format!("test=work from={from} to={to} vcpus={vcpus}"));
@@ -97,7 +95,7 @@ fn about(what: &str, value: f64, wanted: f64, within: f64) -> anyhow::Result<()>
 /// Three that never sleep, with weights of 1 : 2 : 4.
 fn weights_are_shares(model: Model, milliseconds: u64) -> anyhow::Result<()> {
     let names = [("one", 1.0), ("two", 2.0), ("four", 4.0)];
-    let domains = names.map(|(name, part)| worker(name, 100 * part as u32, 1, milliseconds));
+    let domains = names.map(|(name, part)| worker(name, 100 * part as u16, 1, milliseconds));
     let mut machine = boot("weights", model, &FAST, 1, domains.into())?;
     let mut all = Vec::new();
     for (name, _) in names {
@@ -135,10 +133,9 @@ fn no_period_is_missed(model: Model, count: u64) -> anyhow::Result<()> {
     let mut machine = boot("reserved", model, &FINE, 1, domains)?;
     let line = machine.console("reserved").expect(r"^(?:least (\d+ most \d+) of|not ok .*\n)")?;
     let (least, most) = line.split_once(" most ").with_context(|| line.clone())?;
-    // What two switches take is the vCPU's own, and what its processor does beside: on the first
-    // one a look at the serial line, 21,000 instructions.
-    about("microseconds in the least period", least.parse()?, 2_000.0, 0.03)?;
-    about("microseconds in the most", most.parse()?, 2_000.0, 0.03)
+    // What two switches take is the vCPU's own.
+    about("microseconds in the least period", least.parse()?, 2_000.0, 0.005)?;
+    about("microseconds in the most", most.parse()?, 2_000.0, 0.005)
 }
 
 /// Four domains of three vCPUs, all of the same weight: each has its third of a processor.
@@ -157,8 +154,8 @@ fn all_work(model: Model, milliseconds: u64) -> anyhow::Result<()> {
     about("processors at work", all.iter().map(|work| work.ran).sum(), 4.0, 0.02)
 }
 
-/// Six that work beside as many that ended at once: at first all of them wait for the same two of four
-/// processors, and the other two take some over.
+/// Six that work beside four that ended at once: at first all of them wait for the same two of four
+/// processors; the other two take some over, until nobody shares its processor with two others.
 fn no_processor_idles(model: Model, milliseconds: u64) -> anyhow::Result<()> {
     let numbers = 1..=10;
     let works = |number: &u32| matches!(number % 4, 1 | 2);

@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub(super) until: u64,
     /// The processors that may run it.
     pub(super) processors: Processors,
+    /// Its part of what is shared; 1 at least, for one that has only reserved time.
+    pub(super) weight: u16,
 }
 
 /// What a processor does next.
@@ -39,14 +41,14 @@ pub(super) enum Choice {
 /// A processor's vCPUs that are not on it, and what the others must know of the one that is.
 pub struct RunQueue {
     entries: ArrayVec<Entry, MAX_VCPUS>,
-    /// Least virtual time of those that were there when one was chosen last.
-    pass: u64,
-    /// The vCPU on the processor, and the rank it was chosen with.
-    running: Option<(VcpuId, Rank)>,
-    /// To be chosen before others that share.
-    favourite: Option<VcpuId>,
+    /// Its virtual time: the least of those that were there when one was chosen last.
+    pub(super) pass: u64,
+    /// The vCPU on the processor, as it was when it was chosen.
+    pub(super) running: Option<Entry>,
+    /// To be chosen before others that share, once.
+    pub(super) favourite: Option<VcpuId>,
     /// When the first of those that were there when one was chosen last is due.
-    due: u64,
+    pub(super) due: u64,
 }
 
 impl RunQueue {
@@ -58,11 +60,6 @@ impl RunQueue {
         favourite: None,
         due: u64::MAX,
     };
-
-    /// Its present virtual time.
-    pub(super) fn pass(&self) -> u64 {
-        self.pass
-    }
 
     /// Puts a vCPU in, or in its old entry's place.
     pub(super) fn insert(&mut self, entry: Entry) {
@@ -87,21 +84,6 @@ impl RunQueue {
     #[cfg(feature = "walker")]
     pub(crate) fn all(&self) -> impl Iterator<Item = VcpuId> {
         self.entries.iter().map(|entry| entry.vcpu)
-    }
-
-    /// The vCPU on the processor, and the rank it was chosen with.
-    pub(super) fn running(&self) -> Option<(VcpuId, Rank)> {
-        self.running
-    }
-
-    /// When the processor expects the first of its vCPUs to be due.
-    pub(super) fn due(&self) -> u64 {
-        self.due
-    }
-
-    /// Has a vCPU chosen before others that share, once.
-    pub(super) fn favour(&mut self, vcpu: VcpuId) {
-        self.favourite = Some(vcpu);
     }
 
     /// What to do next. One that has yielded goes after all others, but does not lose its place.
@@ -134,7 +116,7 @@ impl RunQueue {
             self.favourite = None;
         }
         let Some(entry) = self.entries.swap_pop(index) else { return Choice::Nothing };
-        self.running = Some((entry.vcpu, entry.rank));
+        self.running = Some(entry);
         Choice::Run(entry.vcpu, entry.rank)
     }
 
@@ -147,13 +129,25 @@ impl RunQueue {
         self.entries.iter().position(fits)
     }
 
-    /// How many of its vCPUs another processor could run at once, and the first of them. None,
-    /// when its own processor is about to choose one.
-    pub(super) fn spare(&self, fits: impl Fn(&Entry) -> bool) -> Option<(usize, VcpuId)> {
-        self.running?;
-        let ready = |entry: &&Entry| entry.rank.pass().is_some() && fits(entry);
-        let spare = self.entries.iter().filter(ready);
-        let first = spare.clone().min_by_key(|entry| entry.rank)?;
-        Some((spare.count(), first.vcpu))
+    /// Whether one of its vCPUs may have to wait for another.
+    pub(super) fn is_contended(&self) -> bool {
+        self.running.is_some() || self.entries.len() > 1
+    }
+
+    /// The weights of those that want the processor now.
+    pub(super) fn load(&self) -> u64 {
+        let sharing = self.entries.iter().filter(|entry| entry.rank.pass().is_some());
+        sharing.chain(&self.running).map(|entry| u64::from(entry.weight)).sum()
+    }
+
+    /// Its load, and the first of its vCPUs that a processor with a load of `own` could run at once
+    /// and be left with less.
+    pub(super) fn spare(&self, own: u64, fits: impl Fn(&Entry) -> bool) -> Option<(u64, VcpuId)> {
+        let load = self.load();
+        let spare = self.entries.iter().filter(|entry| {
+            let less = load.saturating_sub(own) > entry.weight.into();
+            less && entry.rank.pass().is_some() && fits(entry)
+        });
+        spare.min_by_key(|entry| entry.rank).map(|first| (load, first.vcpu))
     }
 }
