@@ -23,7 +23,10 @@ struct Pace {
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = of(Model::Powernv9, "schedule", 1);
-    tests.extend(of(Model::Powernv10, "stress::schedule", 5).into_iter().map(ignored));
+    tests.extend(of(Model::Pseries9, "schedule", 1));
+    for model in [Model::Powernv10, Model::Pseries10] {
+        tests.extend(of(model, "stress::schedule", 5).into_iter().map(ignored));
+    }
     tests
 }
 
