@@ -1,6 +1,8 @@
 //! The commands of the host tool: `cargo k42 …`.
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -141,6 +143,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints a long text. A reader that has seen enough of it is no fault.
+fn print(text: &impl Display) -> io::Result<()> {
+    match write!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
 fn obey(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Boot { file, plain, gdb, log, qemu } => {
@@ -188,7 +198,7 @@ fn obey(command: Command) -> anyhow::Result<u8> {
             let report = k42_audit::report::audit()?;
             std::fs::write(&html, report.page())
                 .with_context(|| format!("cannot write {}", html.display()))?;
-            print!("{report}");
+            print(&report)?;
             for line in &report.wrong {
                 eprintln!("k42: {line}");
             }

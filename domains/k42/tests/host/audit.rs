@@ -1,6 +1,6 @@
 //! `k42 audit`, of this source tree: tables here, and the same as a page.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 #[test]
 fn what_is_printed_is_on_the_page() {
@@ -15,6 +15,17 @@ fn what_is_printed_is_on_the_page() {
     {
         assert!(said.contains(word) && page.contains(word), "{word}");
     }
+}
+
+#[test]
+fn a_reader_may_have_seen_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_k42"));
+    command.arg("audit").arg("--html").arg(folder.path().join("audit.html"));
+    let mut audit = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(audit.stdout.take());
+    let output = audit.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
