@@ -2,8 +2,8 @@
  *
  * The first and only process of a Linux on bare metal. It loads the kernel's own KVM modules, runs
  * guests that measure (guest.S) and prints `BENCH name N insns` for each figure: instructions, where the
- * emulator counts them as time, 0.512 ticks of the timebase each. `only=NAME` on the kernel's command
- * line measures that one alone. docs/measuring.md says what each is compared with. */
+ * emulator counts them as time, 0.512 ticks of the timebase each, and nanoseconds where it does not.
+ * docs/measuring.md says what each is compared with. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -299,16 +299,13 @@ static void load(const char *module)
 
 int main(void)
 {
-	const char *only = getenv("only");
-
 	load("/kvm.ko.xz");
 	load("/kvm-hv.ko.xz");
 	mkdir("/dev", 0755);
 	if (mknod("/dev/kvm", S_IFCHR | 0600, makedev(10, 232)))
 		fail("/dev/kvm");
 	for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
-		if (!only || !strcmp(only, figures[i].name))
-			figures[i].measure(figures[i].name);
+		figures[i].measure(figures[i].name);
 	puts("peer: done");
 	power_off();
 }

@@ -1,4 +1,5 @@
-//! Figures: instructions under `-icount`, as guests and the hypervisor report them.
+//! Figures: instructions under `-icount`, as guests and the hypervisor report them; by the host's
+//! clock where that is asked for.
 //!
 //! With `shift=0` an instruction takes one nanosecond of the emulated time, whatever else the host
 //! does, and the timebase counts them, 0.512 ticks each (docs/measuring.md).
@@ -8,9 +9,25 @@ use k42::description::{DomainDescription, Rights};
 
 use crate::{KERNELS, Machine, Model, describe};
 
-/// One instruction is one nanosecond; what else is in the options makes runs repeatable.
-pub(crate) const COUNTED: [&str; 6] =
-    ["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"];
+/// What a machine's time is.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// One instruction is one nanosecond, and a run is the same each time.
+    Instructions,
+    /// The host's clock, which is good for ratios at most: a figure is in nanoseconds then.
+    Host,
+}
+
+impl Clock {
+    pub(crate) fn options(self) -> &'static [&'static str] {
+        match self {
+            Clock::Instructions => {
+                &["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"]
+            }
+            Clock::Host => &[],
+        }
+    }
+}
 
 /// What a program measured in a K42 domain and in a Linux domain, side by side in one run.
 #[derive(Clone, Copy, Debug)]
@@ -25,22 +42,10 @@ pub struct SideBySide {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn null_hypercall(model: Model) -> anyhow::Result<u64> {
-    hypercalls(model, &COUNTED)
-}
-
-/// Nanoseconds of a null hypercall by the host's clock, which is good for ratios at most.
-///
-/// # Errors
-/// When the machine does not say.
-pub fn null_hypercall_time(model: Model) -> anyhow::Result<u64> {
-    hypercalls(model, &[])
-}
-
-fn hypercalls(model: Model, options: &[&str]) -> anyhow::Result<u64> {
+pub fn null_hypercall(model: Model, clock: Clock) -> anyhow::Result<u64> {
     let domains = vec![describe::bare("guest", "test=hcall")];
     let description = describe::machine("figures-hypercall", model, domains);
-    let mut machine = Machine::boot_with(&description, options)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     figure(&mut machine, "guest", "null-hypercall")
 }
 
@@ -49,10 +54,10 @@ fn hypercalls(model: Model, options: &[&str]) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn event_round_trip(model: Model) -> anyhow::Result<u64> {
+pub fn event_round_trip(model: Model, clock: Clock) -> anyhow::Result<u64> {
     let domains = vec![describe::bare("echo", "test=echo"), describe::bare("ping", "test=ping")];
     let description = describe::machine("figures-events", model, domains);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     figure(&mut machine, "ping", "event-round-trip")
 }
 
@@ -60,23 +65,23 @@ pub fn event_round_trip(model: Model) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn grant_map_unmap(model: Model) -> anyhow::Result<u64> {
-    borrowed(model, "grant-map-unmap")
+pub fn grant_map_unmap(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    borrowed(model, clock, "grant-map-unmap")
 }
 
 /// Instructions of copying a page that another domain grants.
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn grant_copy(model: Model) -> anyhow::Result<u64> {
-    borrowed(model, "grant-copy-4k")
+pub fn grant_copy(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    borrowed(model, clock, "grant-copy-4k")
 }
 
-fn borrowed(model: Model, name: &str) -> anyhow::Result<u64> {
+fn borrowed(model: Model, clock: Clock, name: &str) -> anyhow::Result<u64> {
     let domains =
         vec![describe::bare("lend", "test=lend"), describe::bare("borrow", "test=borrow")];
     let description = describe::machine("figures-grants", model, domains);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     figure(&mut machine, "borrow", name)
 }
 
@@ -84,11 +89,11 @@ fn borrowed(model: Model, name: &str) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn populate(model: Model) -> anyhow::Result<u64> {
+pub fn populate(model: Model, clock: Clock) -> anyhow::Result<u64> {
     let domain = describe::bare("balloon", "test=balloon");
     let domains = vec![DomainDescription { memory: 256 << 20, ..domain }];
     let description = describe::machine("figures-populate", model, domains);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     figure(&mut machine, "balloon", "populate-gib")
 }
 
@@ -97,11 +102,11 @@ pub fn populate(model: Model) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn lan_frame(model: Model) -> anyhow::Result<u64> {
+pub fn lan_frame(model: Model, clock: Clock) -> anyhow::Result<u64> {
     let sink = describe::bare("sink", "test=lansink");
     let domains = vec![sink, describe::bare("source", "test=lansource")];
     let description = describe::machine("figures-lan", model, domains);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     figure(&mut machine, "sink", "lan-frame-1500")
 }
 
@@ -109,11 +114,11 @@ pub fn lan_frame(model: Model) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn vcpu_switch_pair(model: Model) -> anyhow::Result<u64> {
+pub fn vcpu_switch_pair(model: Model, clock: Clock) -> anyhow::Result<u64> {
     let mut guest = describe::bare("guest", "test=switches");
     guest.vcpus = 2;
     let description = describe::machine("figures-switches", model, vec![guest]);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     figure(&mut machine, "guest", "vcpu-switch-pair")
 }
 
@@ -132,14 +137,14 @@ pub struct EventWay {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn event_way(model: Model, processors: u32) -> anyhow::Result<EventWay> {
+pub fn event_way(model: Model, clock: Clock, processors: u32) -> anyhow::Result<EventWay> {
     let domains = vec![
         describe::bare("signal", "test=signal"),
         describe::bare("signalled", "test=signalled"),
     ];
     let mut description = describe::machine("figures-signal", model, domains);
     description.processors = processors;
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     let send = figure(&mut machine, "signal", "event-send")?;
     let mut times = |name| -> anyhow::Result<(u64, u64)> {
         let text = machine.console(name).expect(r"^sum (\d+ of \d+) rounds")?;
@@ -156,24 +161,24 @@ pub fn event_way(model: Model, processors: u32) -> anyhow::Result<EventWay> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn event_send(model: Model) -> anyhow::Result<u64> {
-    Ok(event_way(model, 1)?.send)
+pub fn event_send(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(event_way(model, clock, 1)?.send)
 }
 
 /// Instructions of an event to the upcall of a domain asleep on the same processor.
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn event_upcall(model: Model) -> anyhow::Result<u64> {
-    Ok(event_way(model, 1)?.upcall)
+pub fn event_upcall(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(event_way(model, clock, 1)?.upcall)
 }
 
 /// The same on another processor, which is idle.
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn event_upcall_other(model: Model) -> anyhow::Result<u64> {
-    Ok(event_way(model, 2)?.upcall)
+pub fn event_upcall_other(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(event_way(model, clock, 2)?.upcall)
 }
 
 /// Instructions of setting a timer, and from its time to the first instruction of the upcall, in a
@@ -181,10 +186,10 @@ pub fn event_upcall_other(model: Model) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn timer(model: Model) -> anyhow::Result<u64> {
+pub fn timer(model: Model, clock: Clock) -> anyhow::Result<u64> {
     let domains = vec![describe::bare("guest", "test=timer")];
     let description = describe::machine("figures-timer", model, domains);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     let set = figure(&mut machine, "guest", "timer-set")?;
     Ok(set + figure(&mut machine, "guest", "timer-late")?)
 }
@@ -193,23 +198,23 @@ pub fn timer(model: Model) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn create(model: Model) -> anyhow::Result<u64> {
-    created(model, "create")
+pub fn create(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    created(model, clock, "create")
 }
 
 /// The same until the first instruction of the domain, which has 2 MiB.
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn create_to_first(model: Model) -> anyhow::Result<u64> {
-    created(model, "create-to-first-instruction")
+pub fn create_to_first(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    created(model, clock, "create-to-first-instruction")
 }
 
-fn created(model: Model, name: &str) -> anyhow::Result<u64> {
+fn created(model: Model, clock: Clock, name: &str) -> anyhow::Result<u64> {
     let mut keeper = describe::bare("keeper", "test=create");
     keeper.rights |= Rights::CONTROL;
     let description = describe::machine("figures-create", model, vec![keeper]);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     figure(&mut machine, "keeper", name)
 }
 
@@ -227,11 +232,11 @@ pub struct Late {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn reserved_late(model: Model) -> anyhow::Result<Late> {
+pub fn reserved_late(model: Model, clock: Clock) -> anyhow::Result<Late> {
     let mut domains = vec![describe::reserved("guest", "test=lateness count=2000", 2_000, 10_000)];
     domains.extend(["a", "b", "c"].map(describe::busy));
     let description = describe::machine("figures-reserved", model, domains);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     let most = figure(&mut machine, "guest", "reserved-late-999")?;
     Ok(Late { most, worst: figure(&mut machine, "guest", "reserved-late-worst")? })
 }
@@ -240,29 +245,29 @@ pub fn reserved_late(model: Model) -> anyhow::Result<Late> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn reserved_late_worst(model: Model) -> anyhow::Result<u64> {
-    Ok(reserved_late(model)?.worst)
+pub fn reserved_late_worst(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(reserved_late(model, clock)?.worst)
 }
 
 /// The worst without two of 2,000.
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn reserved_late_999(model: Model) -> anyhow::Result<u64> {
-    Ok(reserved_late(model)?.most)
+pub fn reserved_late_999(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(reserved_late(model, clock)?.most)
 }
 
 /// A K42 and a Linux domain with the same program, side by side in one machine.
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn side_by_side(model: Model) -> anyhow::Result<SideBySide> {
+pub fn side_by_side(model: Model, clock: Clock) -> anyhow::Result<SideBySide> {
     let domains = vec![
         k42_getppid(),
         describe::linux("linux", KERNELS[1], r#"quiet mitigations=off run="/bin/getppid""#),
     ];
     let description = describe::machine("figures-getppid", model, domains);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     Ok(SideBySide {
         k42: figure(&mut machine, "k42", "getppid")?,
         linux: figure(&mut machine, "linux", "getppid")?,
@@ -273,9 +278,9 @@ pub fn side_by_side(model: Model) -> anyhow::Result<SideBySide> {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn getppid(model: Model) -> anyhow::Result<u64> {
+pub fn getppid(model: Model, clock: Clock) -> anyhow::Result<u64> {
     let description = describe::machine("figures-getppid", model, vec![k42_getppid()]);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     figure(&mut machine, "k42", "getppid")
 }
 
@@ -287,23 +292,23 @@ fn k42_getppid() -> DomainDescription {
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn start_k42(model: Model) -> anyhow::Result<u64> {
-    start(model, describe::k42("k42", &["true"]))
+pub fn start_k42(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    start(model, clock, describe::k42("k42", &["true"]))
 }
 
 /// The same for a Linux of 512 MiB.
 ///
 /// # Errors
 /// When the machine does not say.
-pub fn start_linux(model: Model) -> anyhow::Result<u64> {
-    start(model, describe::linux("linux", KERNELS[1], "quiet"))
+pub fn start_linux(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    start(model, clock, describe::linux("linux", KERNELS[1], "quiet"))
 }
 
 /// Instructions from the hypervisor's first to a domain's first, alone in its machine.
-fn start(model: Model, domain: DomainDescription) -> anyhow::Result<u64> {
+fn start(model: Model, clock: Clock, domain: DomainDescription) -> anyhow::Result<u64> {
     let name = domain.name.clone();
     let description = describe::machine("figures-start", model, vec![domain]);
-    let mut machine = Machine::boot_with(&description, &COUNTED)?;
+    let mut machine = Machine::boot_with(&description, clock.options())?;
     Ok(instructions(machine.console(&name).started()?))
 }
 

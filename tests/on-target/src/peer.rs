@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use k42::files;
 use k42::qemu::{self, Qemu, Settings};
 
-use crate::figures::COUNTED;
+use crate::figures::Clock;
 use crate::machine::HANG;
 use crate::{KERNELS, Model};
 
@@ -29,8 +29,8 @@ impl Peer {
     ///
     /// # Errors
     /// When it does not come to its end.
-    pub fn measure(model: Model) -> anyhow::Result<Peer> {
-        run(model, COMMAND_LINE, &COUNTED)
+    pub fn measure(model: Model, clock: Clock) -> anyhow::Result<Peer> {
+        run(model, clock.options())
     }
 
     /// All its figures, by name.
@@ -47,21 +47,13 @@ impl Peer {
     }
 }
 
-/// Nanoseconds of a hypercall, by the host's clock.
-///
-/// # Errors
-/// When the peer does not say.
-pub fn hypercall_time(model: Model) -> anyhow::Result<u64> {
-    run(model, &format!("{COMMAND_LINE} only=hypercall"), &[])?.figure("hypercall")
-}
-
-fn run(model: Model, command_line: &str, options: &[&str]) -> anyhow::Result<Peer> {
+fn run(model: Model, options: &[&str]) -> anyhow::Result<Peer> {
     let kernel = files::top().join("target/inputs").join(KERNELS[1]);
     let initrd = files::top().join(INITRD);
     ensure!(initrd.is_file(), "there is no {INITRD}; {}", files::remedy(INITRD));
     let folder = files::top().join(files::RUN).join(format!("peer-{}", model.name()));
     fs::create_dir_all(&folder)?;
-    let more = ["-append", command_line].iter().chain(options).map(|&word| word.into()).collect();
+    let more = ["-append", COMMAND_LINE].iter().chain(options).map(|&word| word.into()).collect();
     let settings = Settings { model, processors: 1, memory: MEMORY, gdb: None, more };
     let command = qemu::command(&settings, &kernel, &initrd);
     // Its standard input stays open, and QEMU ends with `_qemu`.

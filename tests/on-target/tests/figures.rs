@@ -2,10 +2,13 @@
 //! host: nothing here depends on how fast it is.
 
 use k42_audit::specification::budget;
-use k42_tests::{MODELS, Model, figures};
+use k42_tests::figures::{self, Clock};
+use k42_tests::{MODELS, Model};
 use libtest_mimic::Trial;
 
 use crate::test;
+
+const COUNTED: Clock = Clock::Instructions;
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
@@ -35,63 +38,71 @@ fn within(what: &str, count: u64, key: &str) -> anyhow::Result<()> {
 }
 
 fn null_hypercall(model: Model) -> anyhow::Result<()> {
-    within("null hypercall", figures::null_hypercall(model)?, "null-hypercall")
+    within("null hypercall", figures::null_hypercall(model, COUNTED)?, "null-hypercall")
 }
 
 fn event_round_trip(model: Model) -> anyhow::Result<()> {
-    within("event round trip", figures::event_round_trip(model)?, "event-round-trip")
+    within("event round trip", figures::event_round_trip(model, COUNTED)?, "event-round-trip")
 }
 
 fn event_upcall(model: Model) -> anyhow::Result<()> {
-    let figures::EventWay { send, upcall } = figures::event_way(model, 1)?;
+    let figures::EventWay { send, upcall } = figures::event_way(model, COUNTED, 1)?;
     within("event sent", send, "event-send")?;
     within("event to its upcall", upcall, "event-upcall")?;
-    within("to another processor", figures::event_upcall_other(model)?, "event-upcall-other")
+    within(
+        "to another processor",
+        figures::event_upcall_other(model, COUNTED)?,
+        "event-upcall-other",
+    )
 }
 
 fn timer(model: Model) -> anyhow::Result<()> {
-    within("timer set and told", figures::timer(model)?, "timer-upcall")
+    within("timer set and told", figures::timer(model, COUNTED)?, "timer-upcall")
 }
 
 fn reserved_late(model: Model) -> anyhow::Result<()> {
-    let figures::Late { most, worst } = figures::reserved_late(model)?;
+    let figures::Late { most, worst } = figures::reserved_late(model, COUNTED)?;
     within("the worst of 2,000 but two", most, "reserved-late-999")?;
     within("the worst of 2,000", worst, "reserved-late-worst")
 }
 
 fn create(model: Model) -> anyhow::Result<()> {
-    within("domain created", figures::create(model)?, "create-domain")?;
-    within("to its first instruction", figures::create_to_first(model)?, "create-to-first")
+    within("domain created", figures::create(model, COUNTED)?, "create-domain")?;
+    within("to its first instruction", figures::create_to_first(model, COUNTED)?, "create-to-first")
 }
 
 fn grant_map_unmap(model: Model) -> anyhow::Result<()> {
-    within("grant mapped and unmapped", figures::grant_map_unmap(model)?, "grant-map-unmap")
+    within(
+        "grant mapped and unmapped",
+        figures::grant_map_unmap(model, COUNTED)?,
+        "grant-map-unmap",
+    )
 }
 
 fn grant_copy(model: Model) -> anyhow::Result<()> {
-    within("grant copy", figures::grant_copy(model)?, "grant-copy-4k")
+    within("grant copy", figures::grant_copy(model, COUNTED)?, "grant-copy-4k")
 }
 
 fn populate(model: Model) -> anyhow::Result<()> {
-    within("a GiB at run time", figures::populate(model)?, "populate-gib")
+    within("a GiB at run time", figures::populate(model, COUNTED)?, "populate-gib")
 }
 
 fn lan_frame(model: Model) -> anyhow::Result<()> {
-    within("LAN frame", figures::lan_frame(model)?, "lan-frame-1500")
+    within("LAN frame", figures::lan_frame(model, COUNTED)?, "lan-frame-1500")
 }
 
 fn vcpu_switch_pair(model: Model) -> anyhow::Result<()> {
-    within("pair of switches", figures::vcpu_switch_pair(model)?, "vcpu-switch-pair")
+    within("pair of switches", figures::vcpu_switch_pair(model, COUNTED)?, "vcpu-switch-pair")
 }
 
 fn getppid(model: Model) -> anyhow::Result<()> {
-    let pair = figures::side_by_side(model)?;
+    let pair = figures::side_by_side(model, COUNTED)?;
     within("reflected getppid", pair.k42, "reflected-getppid")?;
     anyhow::ensure!(pair.k42 < pair.linux, "{} instructions, Linux {}", pair.k42, pair.linux);
     Ok(())
 }
 
 fn start(model: Model) -> anyhow::Result<()> {
-    let count = figures::start_k42(model)?;
+    let count = figures::start_k42(model, COUNTED)?;
     within("start of a K42 domain", count, "start-k42-domain")
 }

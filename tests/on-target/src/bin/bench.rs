@@ -9,15 +9,15 @@ use std::process::ExitCode;
 use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
-    create, create_to_first, event_round_trip, event_send, event_upcall, event_upcall_other,
-    getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, null_hypercall_time, populate,
-    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
+    Clock, create, create_to_first, event_round_trip, event_send, event_upcall, event_upcall_other,
+    getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, populate, reserved_late_999,
+    reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
 };
-use k42_tests::peer::{self, Peer};
+use k42_tests::peer::Peer;
 use k42_tests::{MODELS, Model};
 
 /// How a figure is measured.
-type Measure = fn(Model) -> anyhow::Result<u64>;
+type Measure = fn(Model, Clock) -> anyhow::Result<u64>;
 
 /// A figure.
 struct Row {
@@ -85,25 +85,34 @@ fn main() -> anyhow::Result<ExitCode> {
 /// not take the other rows with it.
 fn figures(model: Model, failures: &mut Vec<String>) -> anyhow::Result<()> {
     let machine = model.name();
-    progress(model, "Linux with KVM-HV");
-    let peer = Peer::measure(model).with_context(|| format!("{machine}: the peer"))?;
-    println!("\nInstructions on {machine}, counted by QEMU (-icount)\n");
-    println!("{:<48}{:>13}{:>15}{:>8}  aim", "", "here", "KVM-HV", "ratio");
-    for Row { what, here, peer: same, aim } in ROWS {
-        progress(model, what);
-        let theirs = same.map(|same| peer.figure(same)).transpose();
-        match here(model).and_then(|here| Ok((here, theirs?))) {
-            Ok((here, theirs)) => println!("{what:<48}{}", cells(here, theirs, *aim)),
-            Err(error) => failures.push(format!("{machine}: {what}: {error:#}")),
+    let measure = |clock| {
+        progress(model, &format!("Linux with KVM-HV, {clock:?}"));
+        Peer::measure(model, clock).with_context(|| format!("{machine}: the peer"))
+    };
+    let (peer, timed) = (measure(Clock::Instructions)?, measure(Clock::Host)?);
+    println!(
+        "\nInstructions on {machine}, counted by QEMU (-icount); time is the ratio by the clock\n"
+    );
+    println!("{:<48}{:>13}{:>15}{:>8}{:>8}  aim", "", "here", "KVM-HV", "ratio", "time");
+    for row in ROWS {
+        progress(model, row.what);
+        match line(model, row, &peer, &timed) {
+            Ok(line) => println!("{:<48}{line}", row.what),
+            Err(error) => failures.push(format!("{machine}: {}: {error:#}", row.what)),
         }
     }
     for (name, theirs) in peer.figures().filter(|(name, _)| !compared(name)) {
         println!("{:<48}{:>13}{:>15}", format!("the peer's {name}"), "", number(theirs));
     }
-    progress(model, "hypercalls by the clock");
-    let ratio = null_hypercall_time(model)? as f64 / peer::hypercall_time(model)? as f64;
-    println!("{:<48}{ratio:>36.4}", "null hypercall, in time and not instructions");
     Ok(())
+}
+
+/// A row's cells.
+fn line(model: Model, row: &Row, peer: &Peer, timed: &Peer) -> anyhow::Result<String> {
+    let here = (row.here)(model, Clock::Instructions)?;
+    let Some(name) = row.peer else { return Ok(cells(here, None, None, row.aim)) };
+    let time = (row.here)(model, Clock::Host)? as f64 / timed.figure(name)? as f64;
+    Ok(cells(here, Some(peer.figure(name)?), Some(time), row.aim))
 }
 
 /// Whether a row has this figure of the peer's.
@@ -115,7 +124,7 @@ fn progress(model: Model, what: &str) {
     eprintln!("bench: {}: {what}", model.name());
 }
 
-fn cells(here: u64, theirs: Option<u64>, aim: Aim) -> String {
+fn cells(here: u64, theirs: Option<u64>, time: Option<f64>, aim: Aim) -> String {
     let (peer, ratio) = match theirs {
         Some(theirs) => (number(theirs), format!("{:.3}", here as f64 / theirs as f64)),
         None => ("only here".into(), String::new()),
@@ -126,7 +135,8 @@ fn cells(here: u64, theirs: Option<u64>, aim: Aim) -> String {
         (Tenth, Some(theirs)) => verdict("≤ a tenth", here.saturating_mul(10) <= theirs),
         (LessThanPeer | Tenth, None) | (Nothing, _) => String::new(),
     };
-    format!("{:>13}{peer:>15}{ratio:>8}  {aim}", number(here))
+    let time = time.map(|time| format!("{time:.3}")).unwrap_or_default();
+    format!("{:>13}{peer:>15}{ratio:>8}{time:>8}  {aim}", number(here))
 }
 
 fn verdict(aim: &str, met: bool) -> String {
