@@ -1,13 +1,14 @@
-//! The two hypercall tables, as `hypervisor/abi` declares them.
+//! The hypercall tables, as `hypervisor/abi` declares them.
 
 use crate::table::Table;
-use hv_abi::{PaprCall, Rights, Row, XenCall};
+use hv_abi::{CommonCall, PaprCall, Rights, Row, XenCall};
 
-/// Xen's table and PAPR's.
-pub fn tables() -> [Table; 2] {
+/// Xen's table, that of the calls which both personalities have, and PAPR's.
+pub fn tables() -> [Table; 3] {
     let xen = table("xen", "Hypercalls of Xen's personality", XenCall::ROWS);
+    let common = table("common", "Hypercalls of both personalities", CommonCall::ROWS);
     let papr = table("papr", "Hypercalls of PAPR's personality", PaprCall::ROWS);
-    [xen, papr]
+    [xen, common, papr]
 }
 
 fn table(id: &'static str, title: &'static str, rows: &[Row]) -> Table {
@@ -38,8 +39,9 @@ mod tests {
 
     #[test]
     fn every_call_has_its_row() {
-        let [xen, papr] = tables();
+        let [xen, common, papr] = tables();
         assert_eq!(xen.rows.len(), XenCall::ROWS.len());
+        assert_eq!(common.rows.len(), CommonCall::ROWS.len());
         assert_eq!(papr.rows.len(), PaprCall::ROWS.len());
         let row = xen.rows.iter().find(|row| row[1] == "console_io").unwrap();
         assert_eq!(
@@ -47,6 +49,7 @@ mod tests {
             ["18", "console_io", "command, count, buffer", "CONSOLE, command 1: INPUT"]
         );
         assert!(papr.rows.iter().any(|row| row[0] == "0x58" && row[1] == "h_put_term_char"));
-        assert!(xen.rows.iter().chain(&papr.rows).flatten().filter(|c| c.is_empty()).count() < 9);
+        let all = xen.rows.iter().chain(&common.rows).chain(&papr.rows);
+        assert!(all.flatten().filter(|c| c.is_empty()).count() < 9);
     }
 }

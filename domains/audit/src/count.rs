@@ -6,18 +6,19 @@
 use crate::source::{Line, lines};
 use crate::table::{Table, number};
 use crate::unsafes::kinds;
-use crate::{AT_BOOT, HYPERVISOR, IMAGES, root};
+use crate::{AT_BOOT, HYPERVISOR, IMAGES, PAPR, root};
 use anyhow::Context;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Files of the hypervisor's crates of which nothing is in an image of it: they are for the host, for
-/// guests or for people.
-const ELSEWHERE: [&str; 7] = [
+/// guests, for people, or for a hypervisor without PAPR.
+const ELSEWHERE: [&str; 8] = [
     "boot/archive/src/write.rs",
     "boot/wire/src/host.rs",
     "hypervisor/abi/src/guest.rs",
     "hypervisor/abi/src/rows.rs",
+    "hypervisor/core/src/papr/absent.rs",
     "lib/src/vector/kernel.rs",
     "hypervisor/image/build.rs",
     "hypervisor/image-nested/build.rs",
@@ -196,6 +197,18 @@ pub fn hypervisor() -> anyhow::Result<(Count, Count)> {
     sum(|_| true)
 }
 
+/// The sum over PAPR's personality, which both images have and could be without.
+pub fn papr() -> anyhow::Result<Count> {
+    let mut sum = Count::default();
+    for folder in HYPERVISOR {
+        let of_it = |module: &Module| PAPR.iter().any(|folder| module.file.starts_with(folder));
+        for module in modules(folder)?.into_iter().filter(of_it) {
+            sum += module.count;
+        }
+    }
+    Ok(sum)
+}
+
 fn sum(counts: impl Fn(&str) -> bool) -> anyhow::Result<(Count, Count)> {
     let mut sum = (Count::default(), Count::default());
     for folder in HYPERVISOR.into_iter().filter(|folder| counts(folder)) {
@@ -227,8 +240,14 @@ pub(crate) fn table() -> anyhow::Result<Table> {
     let (code, asm) = hypervisor()?;
     table.row(row("all Rust".into(), code));
     table.row(row("all assembly".into(), asm));
+    let papr = papr()?;
+    table.row(row("Rust of PAPR's personality".into(), papr));
     for (image, code, asm) in images()? {
         table.row(row(format!("Rust in the image {image}"), code));
+        let mut without = vec![String::new(); columns.len()];
+        without[0] = format!("Rust in the image {image} without PAPR");
+        without[1] = number((code.code - papr.code) as u64);
+        table.row(without);
         table.row(row(format!("assembly in the image {image}"), asm));
     }
     Ok(table)
@@ -237,6 +256,15 @@ pub(crate) fn table() -> anyhow::Result<Table> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_personality_is_all_of_its_folders() {
+        let (all, papr) = (hypervisor().unwrap().0, papr().unwrap());
+        assert!(papr.code > 200 && papr.code < all.code / 4, "{papr:?} of {all:?}");
+        for folder in PAPR {
+            assert!(root().join(folder).is_dir(), "{folder}");
+        }
+    }
 
     #[test]
     fn code_comment_tests_and_unsafe_are_told_apart() {

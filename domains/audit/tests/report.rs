@@ -82,6 +82,7 @@ fn the_audit_holds_and_has_each_table() {
         "unsafe",
         "unsafe-elsewhere",
         "xen",
+        "common",
         "papr",
         "crates",
         "crates-unsafe",

@@ -9,7 +9,7 @@ mod tree;
 
 use boot_archive::write::Domain;
 use boot_archive::{Machine, Personality};
-use hv_abi::rtas;
+use hv_abi::papr::rtas;
 
 use crate::layout::{Layout, PAGE};
 use crate::{BuildError, File, Image, Plan};

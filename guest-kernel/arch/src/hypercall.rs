@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::fmt::{self, Write};
 use hv_abi::table::MAX_ARGUMENTS;
-use hv_abi::{Trap, papr, xen};
+use hv_abi::{Trap, common, xen};
 use k42_lib::GuestAddr;
 use xen_sys::{sched, version, xen as numbers};
 
@@ -80,7 +80,7 @@ pub fn version() -> u64 {
 pub fn register_process_table(base: GuestAddr) -> u64 {
     /// Register (0x10 | 0x08) a radix table (0x04) for guests that invalidate the TLB (0x01).
     const FLAGS: u64 = 0x1d;
-    papr::stub::h_register_process_table(&Hypervisor, FLAGS, base, 0, 0)[0]
+    common::stub::h_register_process_table(&Hypervisor, FLAGS, base, 0, 0)[0]
 }
 
 fn shut_down(command: u32, code: u32) {

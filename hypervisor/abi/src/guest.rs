@@ -34,7 +34,7 @@ impl Number {
     pub const fn encode(self) -> u64 {
         match self {
             Number::Xen(number) => XEN_MARK | number,
-            Number::Papr(token) => token,
+            Number::Token(token) => token,
         }
     }
 }

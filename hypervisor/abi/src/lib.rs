@@ -1,20 +1,22 @@
-//! The hypercalls of the two personalities, each in one table: number, name, typed arguments, the
-//! right it needs and a line of documentation. The table makes the decoder, the guest-side stubs
-//! ([`guest`]), the names in messages and the rows a manual page is printed from ([`rows`]).
+//! The hypercalls of the two personalities, each in one table, and those that both have in a third:
+//! number, name, typed arguments, the right it needs and a line of documentation. A table makes the
+//! decoder, the guest-side stubs ([`guest`]), the names in messages and the rows a manual page is
+//! printed from ([`rows`]).
 //!
 //! Used verbatim by both sides: `hypervisor/core` decodes, `guest-kernel/arch` calls. There is no
 //! logic here. Xen's own numbers and structures are in `hypervisor/xen-sys`.
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod common;
 pub mod guest;
 pub mod papr;
 pub mod rights;
 pub mod rows;
-pub mod rtas;
 pub mod table;
 pub mod xen;
 
+pub use common::CommonCall;
 pub use guest::Trap;
 pub use papr::PaprCall;
 pub use rights::Rights;
@@ -27,8 +29,8 @@ pub use xen::XenCall;
 pub enum Number {
     /// Xen hypercall with this number.
     Xen(u64),
-    /// PAPR token.
-    Papr(u64),
+    /// A call with this token, as PAPR numbers them: one that both have, or PAPR's own.
+    Token(u64),
 }
 
 /// r3 with these bits set is a Xen hypercall: the convention of Xen on Power.
@@ -37,7 +39,7 @@ pub const XEN_MARK: u64 = 0xffff_ffff_ffff_0000;
 impl Number {
     /// Which personality's call r3 means.
     pub const fn decode(r3: u64) -> Number {
-        if r3 & XEN_MARK == XEN_MARK { Number::Xen(r3 & !XEN_MARK) } else { Number::Papr(r3) }
+        if r3 & XEN_MARK == XEN_MARK { Number::Xen(r3 & !XEN_MARK) } else { Number::Token(r3) }
     }
 }
 
@@ -76,26 +78,30 @@ mod tests {
         assert_eq!(call, Some(want));
 
         papr::stub::h_put_term_char(&trap, 1, 2, 3, 4);
-        assert_eq!(Number::decode(trap.r3.get()), Number::Papr(0x58));
+        assert_eq!(Number::decode(trap.r3.get()), Number::Token(0x58));
         let call = PaprCall::decode(0x58, &trap.arguments.get());
         assert_eq!(call, Some(PaprCall::PutTermChar { unit: 1, count: 2, high: 3, low: 4 }));
     }
 
     #[test]
     fn tables_are_sorted_named_and_documented() {
-        for rows in [XenCall::ROWS, PaprCall::ROWS] {
+        for rows in [XenCall::ROWS, CommonCall::ROWS, PaprCall::ROWS] {
             assert!(rows.windows(2).all(|pair| pair[0].number < pair[1].number));
             for row in rows {
                 assert!(!row.doc.trim().is_empty() && !row.right.is_empty(), "{}", row.name);
                 assert!(row.arguments.len() <= table::MAX_ARGUMENTS);
             }
         }
-        assert!(PaprCall::ROWS.iter().all(|row| row.number % 4 == 0), "tokens are multiples of 4");
+        let tokens = || CommonCall::ROWS.iter().chain(PaprCall::ROWS).map(|row| row.number);
+        assert!(tokens().all(|token| token % 4 == 0), "tokens are multiples of 4");
+        let twice = |token: &u64| tokens().filter(|other| other == token).count() != 1;
+        assert_eq!(tokens().find(twice), None, "it is in one table alone");
     }
 
     #[test]
     fn an_unknown_number_is_no_call() {
         assert_eq!(XenCall::decode(999, &[0; 9]), None);
+        assert_eq!(CommonCall::decode(3, &[0; 9]), None);
         assert_eq!(PaprCall::decode(3, &[0; 9]), None);
     }
 }

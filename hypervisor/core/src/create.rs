@@ -1,7 +1,6 @@
 //! The making of a domain, from the boot archive (`start`) or for a controller (`control`): its
 //! slot, its memory, its vCPUs, none of which runs yet.
 
-use crate::Hypervisor;
 use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS, PARAMETERS};
 use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
@@ -12,6 +11,7 @@ use crate::schedule::Refused;
 use crate::schedule::account::{Allowance, Share};
 use crate::schedule::queue::Processors;
 use crate::vcpu::{State, Status, Times, VcpuId};
+use crate::{Hypervisor, papr};
 use arrayvec::{ArrayString, ArrayVec};
 use boot_archive::Personality;
 use core::fmt;
@@ -61,6 +61,8 @@ pub enum CreateError {
     Vcpus(u32),
     /// A part of its image lies outside its memory.
     Load(u64),
+    /// The hypervisor is built without its personality.
+    Personality,
     /// Rights that are none to be given.
     Rights(u32),
     /// The measurement log is full.
@@ -78,6 +80,7 @@ impl CreateError {
             CreateError::Log => errno::ENOSPC,
             CreateError::Vcpus(_)
             | CreateError::Load(_)
+            | CreateError::Personality
             | CreateError::Rights(_)
             | CreateError::Share(_) => errno::EINVAL,
         }
@@ -108,7 +111,7 @@ impl<M: Machine> Hypervisor<M> {
     fn make(&self, id: DomainId, new: &Creation<'_>) -> Result<Domain, CreateError> {
         let given = Rights::given(new.rights).ok_or(CreateError::Rights(new.rights))?;
         let rights = given.union(match new.personality {
-            Personality::Papr => Rights::PAPR,
+            Personality::Papr => papr::RIGHTS.ok_or(CreateError::Personality)?,
             Personality::Xen => Rights::XEN,
         });
         let owner = Owner::domain(id.number());

@@ -9,6 +9,7 @@ use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS};
 use crate::machine::{Machine, Storage};
 use crate::vcpu::Ask;
 use k42_lib::{GuestAddr, RealAddr};
+use k42_wire::Channel;
 use xen_sys::errno;
 use xen_sys::xen::{VIRQ_ARCH_0, VIRQ_CONSOLE, VIRQ_DEBUG, VIRQ_DOM_EXC, VIRQ_TIMER};
 
@@ -224,6 +225,15 @@ impl<M: Machine> Hypervisor<M> {
         let (Some(domain), Ok(vcpu)) = (slot.as_mut(), u8::try_from(vcpu)) else { return };
         if let Some(port) = domain.ports.of_virq(virq, vcpu).map(|port| *port).filter(|p| *p != 0) {
             self.event_deliver(domain, port.into());
+        }
+    }
+
+    /// Console input has come for a channel: wakes the domain it belongs to.
+    pub(crate) fn console_input(&self, channel: Channel) {
+        let Some(id) = DomainId::new(channel.number().into()) else { return };
+        if let Some(first) = self.vcpus_of(id).first() {
+            self.wake(*first);
+            self.event_raise(id, VIRQ_CONSOLE);
         }
     }
 

@@ -6,12 +6,14 @@
 //! what is due when; `start` (with `create`) and `end` are a domain's birth and death, `measure` logs
 //! what it starts from; `control` is what one domain may do to others; `memory` and `frames` own
 //! storage, `grants` lends it; `lan` is the switch between domains' network ports, which reach memory
-//! through `bus`; `console` shares the serial line; `report` says who did what, where.
+//! through `bus`; `console` shares the serial line; `report` says who did what, where. `papr` has all
+//! that Linux needs of a platform and nobody else does: a personality, which can be left out.
 //!
 //! Lock order, outermost first: admission, a domain's slot (two: by number), the LAN's switch, frames,
 //! a vCPU's status, a run queue, the measurement log, console.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "papr"), allow(dead_code))] // what no other personality needs
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,6 +38,8 @@ pub mod lan;
 pub mod machine;
 pub mod measure;
 pub mod memory;
+#[cfg_attr(not(feature = "papr"), path = "papr/absent.rs")]
+pub mod papr;
 mod report;
 pub mod schedule;
 mod start;

@@ -31,6 +31,9 @@ impl fmt::Display for CreateError {
                 write!(f, "{count} vCPUs are none, or more than there are, or have no processor")
             }
             CreateError::Load(at) => write!(f, "its image at {at:#x} lies outside its memory"),
+            CreateError::Personality => {
+                f.write_str("the hypervisor is built without its personality")
+            }
             CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
             CreateError::Log => write!(f, "the measurement log is full: boot the machine again"),
             CreateError::Share(Refused::Full) => {

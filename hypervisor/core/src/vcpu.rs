@@ -2,8 +2,8 @@
 //! are the machine's affair.
 
 use crate::domain::DomainId;
-use crate::hypercall::xics::Presentation;
 use crate::machine::ProcessorId;
+use crate::papr::Presentation;
 use crate::schedule::account::{Account, Share};
 use crate::schedule::queue::{Processors, bit};
 use boot_archive::DEFAULT_WEIGHT;

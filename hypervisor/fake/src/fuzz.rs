@@ -3,7 +3,7 @@
 
 use crate::{Board, Guest, powers_off};
 use boot_archive::{Archive, Personality};
-use hv_abi::{Number, PaprCall, Rights, Row, XenCall};
+use hv_abi::{CommonCall, Number, PaprCall, Rights, Row, XenCall};
 use hv_core::Frame;
 use k42_lib::radix::Access;
 use k42_lib::{GuestAddr, vector};
@@ -22,7 +22,7 @@ pub const TARGETS: [Target; 5] = [
     ("hypervisor", hypervisor),
 ];
 
-/// The decoders of both hypercall tables: a call is decoded when its number has a row, and is what
+/// The decoders of the hypercall tables: a call is decoded when its number has a row, and is what
 /// that row says, and it needs a right.
 pub fn registers(data: &[u8]) {
     let mut bytes = Bytes(data);
@@ -36,9 +36,14 @@ pub fn registers(data: &[u8]) {
                 let call = XenCall::decode(number, &arguments);
                 (row(XenCall::ROWS, number), call.map(|call| (call.name(), call.right())))
             }
-            Number::Papr(token) => {
+            Number::Token(token) => {
+                let common = CommonCall::decode(token, &arguments);
+                let common = common.map(|call| (call.name(), call.right()));
                 let call = PaprCall::decode(token, &arguments);
-                (row(PaprCall::ROWS, token), call.map(|call| (call.name(), call.right())))
+                let call = call.map(|call| (call.name(), call.right()));
+                assert!(common.is_none() || call.is_none(), "two calls with one token");
+                let row = row(CommonCall::ROWS, token).or_else(|| row(PaprCall::ROWS, token));
+                (row, common.or(call))
             }
         };
         assert_eq!(row.map(|row| row.name), call.map(|(name, _)| name));
@@ -140,11 +145,15 @@ fn step(board: &mut Board, what: u8, bytes: &mut Bytes<'_>) {
             }
         }
         48..116 => {
-            let rows = [XenCall::ROWS, PaprCall::ROWS][usize::from(what & 4 == 0)];
-            let row = rows[usize::from(bytes.byte().unwrap_or(0)) % rows.len()];
-            let xen = what & 4 != 0;
-            frame.gpr[3] =
-                if xen { Number::Xen(row.number) } else { Number::Papr(row.number) }.encode();
+            let place = usize::from(bytes.byte().unwrap_or(0));
+            let mut tokens = [CommonCall::ROWS, PaprCall::ROWS].concat();
+            tokens.sort_by_key(|row| row.number);
+            let call = if what & 4 != 0 {
+                Number::Xen(XenCall::ROWS[place % XenCall::ROWS.len()].number)
+            } else {
+                Number::Token(tokens[place % tokens.len()].number)
+            };
+            frame.gpr[3] = call.encode();
             for register in &mut frame.gpr[4..9] {
                 *register = bytes.word();
             }

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PAPR, ARCH_PROCESSORS, VcpuGuestContext};
+use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PROCESSORS, VcpuGuestContext};
 use hv_abi::{Rights, XEN_MARK};
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest};
@@ -162,9 +162,11 @@ fn a_domain_comes_and_goes_and_nothing_is_left() {
 }
 
 #[test]
+#[cfg(feature = "papr")]
 fn what_is_told_is_what_is_made() {
     let mut board = board();
-    let new = New { name: "wide", vcpus: 3, arch: ARCH_PAPR, rights: Rights::INPUT, ..NEW };
+    let new =
+        New { name: "wide", vcpus: 3, arch: hv_abi::xen::ARCH_PAPR, rights: Rights::INPUT, ..NEW };
     assert_eq!(create(&mut board, new, 9), Ok(9));
     assert_eq!(create(&mut board, new, 9), Err(errno(errno::EEXIST)));
     assert_eq!(flags(&mut board, 9), Ok(op::XEN_DOMINF_PAUSED));

@@ -3,8 +3,8 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_abi::papr::code;
-use hv_abi::{PaprCall, Rights, XEN_MARK, XenCall};
+use hv_abi::common::code;
+use hv_abi::{CommonCall, PaprCall, Rights, XEN_MARK, XenCall};
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest, powers_off};
 use k42_lib::{GuestAddr, msr, vector};
@@ -209,7 +209,7 @@ proptest! {
         board.poke(2, 0x100, b"mine");
         let off = powers_off(|| for (number, arguments, msr) in calls {
             let xen = XenCall::ROWS.get((number % 8) as usize).map(|row| XEN_MARK | row.number);
-            let papr = PaprCall::ROWS.get((number % 20) as usize).map(|row| row.number);
+            let papr = CommonCall::ROWS.iter().chain(PaprCall::ROWS).nth((number % 20) as usize).map(|row| row.number);
             let r3 = if number % 3 == 0 { xen } else { papr }.unwrap_or(number);
             let mut frame = Frame { msr: msr & !(1 << 60), ..Frame::default() };
             frame.gpr[3] = r3;
@@ -246,8 +246,8 @@ fn what_is_not_given_is_refused_in_either_personality() {
     let calls = [
         (0, XEN_MARK | 18, u64::from(xen_sys::xen::CONSOLEIO_READ), -i64::from(errno::EPERM)),
         (0, XEN_MARK | 32, 4, -i64::from(errno::EPERM)),
-        (1, 0x54, 0, hv_abi::papr::code::PRIVILEGE),
-        (1, 0x64, 0, hv_abi::papr::code::SUCCESS),
+        (1, 0x54, 0, hv_abi::common::code::PRIVILEGE),
+        (1, 0x64, 0, hv_abi::common::code::SUCCESS),
     ];
     for (processor, r3, r4, answer) in calls {
         assert_eq!(board.hypercall(processor, &[r3, r4, 1, 0x1000]), answer, "{r3:#x}");

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_abi::papr::{LAN_UNIT, code, multicast};
+use hv_abi::common::{LAN_UNIT, code, multicast};
 use hv_abi::{Rights, XEN_MARK};
 use hv_core::{Frame, Hypervisor, Processor};
 use hv_fake::{Board, Fake, Guest};
@@ -158,7 +158,7 @@ impl Lan {
 #[test]
 fn a_domain_without_the_right_has_no_port() {
     let guests = [true, false].map(|lan| {
-        let all = Guest::new("one", Personality::Papr);
+        let all = Guest::new("one", Personality::Xen);
         Guest { rights: if lan { Rights::LAN } else { Rights::all() - Rights::LAN }, ..all }
     });
     for (guest, answer) in guests.iter().zip([code::PARAMETER, code::PRIVILEGE]) {
@@ -466,7 +466,7 @@ fn a_frame_to_many_takes_several_calls() {
 /// Two processors send to each other's guests without a pause: neither waits for ever.
 #[test]
 fn ports_that_send_to_each_other_do_not_lock_each_other_out() {
-    let guests = ["one", "two"].map(|name| Guest::new(name, Personality::Papr));
+    let guests = ["one", "two"].map(|name| Guest::new(name, Personality::Xen));
     let mut board = Board::new(64, 2, &guests);
     for n in 1..=2u16 {
         let own = usize::from(n) - 1;

@@ -9,7 +9,7 @@ use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use hv_abi::papr::{LAN_UNIT, code, stub};
+use hv_abi::common::{LAN_UNIT, code, stub};
 use kernel_arch::{Boot, guest_address, heap, hypercall, hypercall::Hypervisor, registers};
 use xen_sys::{event_channel as op, xen};
 

@@ -76,7 +76,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// The number of a vCPU, if the domain has it.
     fn own_vcpu(&self, caller: &Caller<'_>, number: u32) -> Done<u8> {
-        self.sibling(caller, number.into()).ok_or(errno::ENOENT)?;
+        self.vcpu_of(caller.current.domain, number.into()).ok_or(errno::ENOENT)?;
         u8::try_from(number).map_err(|_| errno::ENOENT)
     }
 }

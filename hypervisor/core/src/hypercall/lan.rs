@@ -2,26 +2,26 @@
 //!
 //! A sender waits for nobody: a frame that a port has no buffer for is dropped there, and counted.
 
-use super::Caller;
+use super::{Caller, Coded};
 use crate::Hypervisor;
 use crate::bus::Bus;
 use crate::domain::DomainId;
 use crate::lan::port::{Outgoing, PARTS, Port};
 use crate::lan::{Mac, members};
 use crate::machine::Machine;
-use hv_abi::PaprCall;
-use hv_abi::papr::{LAN_UNIT, code, multicast};
+use hv_abi::CommonCall;
+use hv_abi::common::{LAN_UNIT, code, multicast};
 
 /// Ports that one call sends to. A frame to more takes several calls, so that each is short.
 const AT_ONCE: usize = 8;
 
 impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
-    pub(super) fn lan_call(&self, caller: &mut Caller<'_>, call: PaprCall) -> Result<(), i64> {
+    pub(super) fn lan_call(&self, caller: &mut Caller<'_>, call: CommonCall) -> Coded {
         // Each of these calls has the device's unit address in r4.
         let outcome = match call {
             _ if caller.frame.gpr[4] != LAN_UNIT => Err(code::PARAMETER),
-            PaprCall::SendLogicalLan {
+            CommonCall::SendLogicalLan {
                 part0, part1, part2, part3, part4, part5, token, ..
             } => {
                 let parts = [part0, part1, part2, part3, part4, part5];
@@ -36,34 +36,34 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Changes the domain's own port.
-    fn lan_change(&self, id: DomainId, call: PaprCall) -> Result<(), i64> {
+    fn lan_change(&self, id: DomainId, call: CommonCall) -> Coded {
         let mut slot = self.domain(id);
         let domain = slot.as_mut().ok_or(code::RESOURCE)?;
         let bus = Bus { machine: &self.machine, memory: &domain.memory };
         match (call, &mut domain.lan) {
-            (PaprCall::RegisterLogicalLan { list, queue, mac, .. }, port @ None) => {
+            (CommonCall::RegisterLogicalLan { list, queue, mac, .. }, port @ None) => {
                 let new = Port::new(&bus, list, queue).ok_or(code::PARAMETER)?;
                 let mut switch = self.lan.lock();
                 switch.take(id, Mac::new(mac)).ok_or(code::PARAMETER)?;
                 switch.open(id);
                 *port = Some(new);
             }
-            (PaprCall::FreeLogicalLan { .. }, port @ Some(_)) => {
+            (CommonCall::FreeLogicalLan { .. }, port @ Some(_)) => {
                 self.lan.lock().close(id);
                 *port = None;
             }
-            (PaprCall::AddLogicalLanBuffer { buffer, .. }, Some(port)) => {
+            (CommonCall::AddLogicalLanBuffer { buffer, .. }, Some(port)) => {
                 port.post(&bus, buffer)?
             }
-            (PaprCall::ChangeLogicalLanMac { mac, .. }, _) => {
+            (CommonCall::ChangeLogicalLanMac { mac, .. }, _) => {
                 self.lan.lock().take(id, Mac::new(mac)).ok_or(code::PARAMETER)?;
             }
             // Frames to groups go to all. A table of those that a port wants would have no room.
-            (PaprCall::MulticastCtrl { flags, .. }, Some(_))
+            (CommonCall::MulticastCtrl { flags, .. }, Some(_))
                 if flags & multicast::OPERATION != multicast::ADD => {}
-            (PaprCall::VioSignal { mode: 2.., .. }, _) => return Err(code::PARAMETER),
-            (PaprCall::VioSignal { mode, .. }, Some(port)) => port.signal = mode != 0,
-            (PaprCall::VioSignal { .. }, None) => {}
+            (CommonCall::VioSignal { mode: 2.., .. }, _) => return Err(code::PARAMETER),
+            (CommonCall::VioSignal { mode, .. }, Some(port)) => port.signal = mode != 0,
+            (CommonCall::VioSignal { .. }, None) => {}
             _ => return Err(code::RESOURCE),
         }
         Ok(())
@@ -71,12 +71,7 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Sends a frame to [`AT_ONCE`] of the ports that it goes to. When there are more, the answer
     /// is H_BUSY, and r4 has the token with which the same call goes on.
-    fn lan_send(
-        &self,
-        caller: &mut Caller<'_>,
-        parts: [u64; PARTS],
-        token: u64,
-    ) -> Result<(), i64> {
+    fn lan_send(&self, caller: &mut Caller<'_>, parts: [u64; PARTS], token: u64) -> Coded {
         let id = caller.current.domain;
         let frame = {
             let slot = self.domain(id);

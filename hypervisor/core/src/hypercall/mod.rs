@@ -2,10 +2,12 @@
 //!
 //! Decoding (`hv_abi`) has no side effect. A call that the caller has no right to, or whose
 //! arguments name what is not its own, is refused with its personality's error, and the first
-//! refusal of a domain is reported: who, what, where. An unknown number is an error too.
+//! refusal of a domain is reported: who, what, where. An unknown number is an error too; that of an
+//! unknown token is not reported, since this is how Linux asks what there is.
 
 mod argument;
 mod block;
+mod common;
 mod control;
 mod events;
 mod grants;
@@ -13,23 +15,20 @@ mod hvm;
 mod lan;
 mod measure;
 mod memory;
-mod papr;
-mod rtas;
 mod system;
 mod vcpu;
 #[cfg(feature = "walker")]
 mod walker;
 mod watchdog;
 mod xen;
-pub mod xics;
 
 use crate::exit::{At, low};
 use crate::machine::{Frame, Machine};
 use crate::{Hypervisor, Processor, report};
 use core::fmt;
-use hv_abi::papr::code;
+use hv_abi::common::code;
 use hv_abi::table::MAX_ARGUMENTS;
-use hv_abi::{Number, PaprCall, XEN_MARK, XenCall};
+use hv_abi::{Number, Rights, XEN_MARK, XenCall};
 use k42_wire::Event;
 use xen_sys::errno;
 use xen_sys::trace::TRC_HVM_VMMCALL;
@@ -39,10 +38,22 @@ const NO_RIGHT: &str = "needs a right that the domain has not";
 /// What comes of a Xen hypercall: a value, or an errno.
 type Done<T = ()> = Result<T, i32>;
 
-/// A hypercall being served.
-struct Caller<'a> {
-    processor: &'a mut Processor,
-    frame: &'a mut Frame,
+/// The same for a call with a token: nothing, or a return code.
+pub(crate) type Coded = Result<(), i64>;
+
+/// A hypercall being served. It stays in registers as long as nothing that is out of line gets a
+/// pointer to it: a closure that borrows it makes every hypercall store it first.
+pub(crate) struct Caller<'a> {
+    pub(crate) processor: &'a mut Processor,
+    pub(crate) frame: &'a mut Frame,
+}
+
+impl Caller<'_> {
+    /// What it passes, in r4 to r12.
+    pub(crate) fn arguments(&self) -> [u64; MAX_ARGUMENTS] {
+        let [_, _, _, _, r4, r5, r6, r7, r8, r9, r10, r11, r12, ..] = self.frame.gpr;
+        [r4, r5, r6, r7, r8, r9, r10, r11, r12]
+    }
 }
 
 impl core::ops::Deref for Caller<'_> {
@@ -65,7 +76,7 @@ impl<M: Machine> Hypervisor<M> {
         let result = match Number::decode(caller.frame.gpr[3]) {
             Number::Xen(number) => XenCall::serve(
                 number,
-                &arguments(caller.frame),
+                &caller.arguments(),
                 #[inline(always)]
                 |call| match call {
                     None => {
@@ -79,28 +90,23 @@ impl<M: Machine> Hypervisor<M> {
                     Some(call) => self.xen_call(caller, call),
                 },
             ),
-            Number::Papr(token) => self.papr_hypercall(caller, token),
+            Number::Token(token) => self.token_call(caller, token).err().unwrap_or(code::SUCCESS),
         };
         caller.frame.gpr[3] = result.cast_unsigned();
     }
 
-    /// Out of line, so that Xen's short calls do not make room for PAPR's many arguments.
-    #[inline(never)]
-    fn papr_hypercall(&self, caller: &mut Caller<'_>, token: u64) -> i64 {
-        match PaprCall::decode(token, &arguments(caller.frame)) {
-            // Not reported: this is how Linux asks what there is.
-            None => code::FUNCTION,
-            Some(call) if !caller.current.rights.contains(call.right()) => {
-                self.refused(caller, call.name(), NO_RIGHT);
-                code::PRIVILEGE
-            }
-            Some(call) => self.papr_call(caller, call).err().unwrap_or(code::SUCCESS),
+    /// Whether the caller has the right that a call needs which a token numbers.
+    pub(crate) fn permit(&self, caller: &Caller<'_>, name: &str, right: Rights) -> Coded {
+        if caller.current.rights.contains(right) {
+            return Ok(());
         }
+        self.refused(caller, name, NO_RIGHT);
+        Err(code::PRIVILEGE)
     }
 
     /// Reports the first hypercall of a domain that was refused.
     #[inline(never)]
-    fn refused(&self, caller: &Caller<'_>, name: &str, why: impl fmt::Display) {
+    pub(crate) fn refused(&self, caller: &Caller<'_>, name: &str, why: impl fmt::Display) {
         let id = caller.current.domain;
         let who = {
             let mut slot = self.domain(id);
@@ -118,7 +124,7 @@ impl<M: Machine> Hypervisor<M> {
     #[inline(never)]
     fn refused_xen(&self, caller: &Caller<'_>, why: &str) {
         let number = caller.frame.gpr[3] & !XEN_MARK;
-        match XenCall::decode(number, &arguments(caller.frame)) {
+        match XenCall::decode(number, &caller.arguments()) {
             Some(call) => self.refused(caller, call.name(), why),
             None => self.refused(caller, "a Xen hypercall", format_args!("{number}: {why}")),
         }
@@ -128,10 +134,4 @@ impl<M: Machine> Hypervisor<M> {
 /// What a Xen hypercall that failed gives its guest.
 fn failed(errno: i32) -> i64 {
     i64::from(errno).saturating_neg()
-}
-
-/// What a caller passes, in r4 to r12.
-fn arguments(frame: &Frame) -> [u64; MAX_ARGUMENTS] {
-    let [_, _, _, _, r4, r5, r6, r7, r8, r9, r10, r11, r12, ..] = frame.gpr;
-    [r4, r5, r6, r7, r8, r9, r10, r11, r12]
 }

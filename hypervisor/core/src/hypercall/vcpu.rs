@@ -23,7 +23,7 @@ impl<M: Machine> Hypervisor<M> {
         number: u64,
         at: GuestAddr,
     ) -> Done<i64> {
-        let (vcpu, _) = self.sibling(caller, number).ok_or(errno::ENOENT)?;
+        let vcpu = self.vcpu_of(caller.current.domain, number).ok_or(errno::ENOENT)?;
         let done = match u32::try_from(command) {
             Ok(op::VCPUOP_INITIALISE) => self.initialise(caller, vcpu, at),
             Ok(op::VCPUOP_UP) => self.up(vcpu),
@@ -40,6 +40,11 @@ impl<M: Machine> Hypervisor<M> {
             _ => Err(errno::ENOSYS),
         };
         done.map(|()| 0)
+    }
+
+    /// The vCPU of a domain with this number.
+    pub(crate) fn vcpu_of(&self, id: DomainId, number: u64) -> Option<VcpuId> {
+        self.domain(id).as_ref()?.vcpu(u32::try_from(number).ok()?)
     }
 
     /// Gives a vCPU that has never run its first registers.

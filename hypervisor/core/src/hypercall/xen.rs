@@ -150,14 +150,14 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Copies from the caller's memory; false when it is not the caller's.
     #[inline(never)]
-    pub(super) fn copy_in(&self, caller: &Caller<'_>, from: GuestAddr, into: &mut [u8]) -> bool {
+    pub(crate) fn copy_in(&self, caller: &Caller<'_>, from: GuestAddr, into: &mut [u8]) -> bool {
         let slot = self.domain(caller.current.domain);
         slot.as_ref().is_some_and(|d| d.memory.read(&self.machine, from, into).is_ok())
     }
 
     /// Copies to the caller's memory; false when it is not the caller's.
     #[inline(never)]
-    pub(super) fn copy_out(&self, caller: &Caller<'_>, to: GuestAddr, from: &[u8]) -> bool {
+    pub(crate) fn copy_out(&self, caller: &Caller<'_>, to: GuestAddr, from: &[u8]) -> bool {
         let slot = self.domain(caller.current.domain);
         slot.as_ref().is_some_and(|d| d.memory.write(&self.machine, to, from).is_ok())
     }

@@ -9,7 +9,7 @@ use super::Mac;
 use crate::bus::{Bus, Descriptor};
 use crate::machine::Machine;
 use arrayvec::ArrayVec;
-use hv_abi::papr::code;
+use hv_abi::common::code;
 use k42_lib::BusAddr;
 use k42_lib::radix::Access;
 

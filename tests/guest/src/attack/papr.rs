@@ -3,13 +3,13 @@
 
 use super::{Attacker, Call};
 use hv_abi::Number;
-use hv_abi::papr::LAN_UNIT;
+use hv_abi::common::LAN_UNIT;
 
 /// A port's address in the form that the hypervisor gives, without the domain's number.
 const MAC: u64 = 0x524b_3432_0000;
 
 fn call<const N: usize>(token: u64, arguments: [u64; N]) -> Call {
-    Call::new(Number::Papr(token).encode(), arguments)
+    Call::new(Number::Token(token).encode(), arguments)
 }
 
 impl Attacker {

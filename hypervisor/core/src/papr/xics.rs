@@ -34,21 +34,17 @@ impl Presentation {
     /// Accepts the pending interrupt.
     pub fn accept(&mut self) -> u32 {
         let xirr = self.peek();
-        if self.pending() {
-            self.priority = self.request;
-        }
+        self.priority = self.priority.min(self.request);
         xirr
     }
 
     /// Sets the processor's priority, the low byte of a register, or ends an interrupt with its old.
     pub fn set_priority(&mut self, priority: u64) {
-        let [low, ..] = priority.to_le_bytes();
-        self.priority = low;
+        [self.priority, ..] = priority.to_le_bytes();
     }
 
     /// Asks for an inter-processor interrupt, the low byte of a register; [`IDLE`] takes it back.
     pub fn request(&mut self, priority: u64) {
-        let [low, ..] = priority.to_le_bytes();
-        self.request = low;
+        [self.request, ..] = priority.to_le_bytes();
     }
 }

@@ -2,13 +2,13 @@
 //! memory, which make one hypercall with the address of an argument block: big-endian words
 //! {token, number of arguments, number of results, arguments, results}; the first result is a status.
 
-use super::Caller;
 use crate::Hypervisor;
+use crate::hypercall::{Caller, Coded};
 use crate::machine::{Machine, Partition, Start};
 use crate::vcpu::State;
 use arrayvec::ArrayVec;
-use hv_abi::papr::code;
-use hv_abi::rtas;
+use hv_abi::common::code;
+use hv_abi::papr::rtas;
 use k42_lib::GuestAddr;
 use k42_wire::End;
 
@@ -26,7 +26,7 @@ struct Block {
 
 impl<M: Machine> Hypervisor<M> {
     /// Serves a call; the hypercall itself fails only when there is no block to answer in.
-    pub(super) fn rtas(&self, caller: &mut Caller<'_>, at: GuestAddr) -> Result<(), i64> {
+    pub(super) fn rtas(&self, caller: &mut Caller<'_>, at: GuestAddr) -> Coded {
         let Some(block) = self.rtas_block(caller, at) else {
             let why = "its argument block is not the domain's memory, or too long";
             self.refused(caller, "h_rtas", why);
@@ -38,8 +38,7 @@ impl<M: Machine> Hypervisor<M> {
         let mut answers = block.results.into_iter().zip(answers);
         let written = answers.all(|(at, word)| self.copy_out(caller, at, &word.to_be_bytes()));
         // A domain that has just ended has no memory to answer in.
-        let done = written || !caller.seated;
-        if done { Ok(()) } else { Err(code::PARAMETER) }
+        if written || !caller.seated { Ok(()) } else { Err(code::PARAMETER) }
     }
 
     /// Does what a call asks: its status where it cannot, else its second result, if it has one.
@@ -53,8 +52,8 @@ impl<M: Machine> Hypervisor<M> {
                 self.start_cpu(caller, [server, entry, argument])?;
             }
             (rtas::QUERY_CPU_STOPPED_STATE, &[server, ..]) => {
-                let (_, slot) = self.sibling(caller, server.into()).ok_or(rtas::PARAMETER_ERROR)?;
-                let stopped = slot.status.lock().state == State::Stopped;
+                let vcpu = self.vcpu_of(id, server.into()).ok_or(rtas::PARAMETER_ERROR)?;
+                let stopped = self.vcpu(vcpu).status.lock().state == State::Stopped;
                 return Ok(Some(if stopped { 0 } else { 2 }));
             }
             (rtas::STOP_SELF, _) => self.stop(caller.current.vcpu),
@@ -79,24 +78,22 @@ impl<M: Machine> Hypervisor<M> {
 
     fn start_cpu(&self, caller: &Caller<'_>, arguments: [u32; 3]) -> Result<(), u32> {
         let [server, entry, argument] = arguments;
-        let (vcpu, slot) = self.sibling(caller, server.into()).ok_or(rtas::PARAMETER_ERROR)?;
         let id = caller.current.domain;
+        let vcpu = self.vcpu_of(id, server.into()).ok_or(rtas::PARAMETER_ERROR)?;
         let little_endian_interrupts =
             self.domain(id).as_ref().is_some_and(|d| d.little_endian_interrupts);
-        if slot.status.lock().state != State::Stopped {
+        if self.vcpu(vcpu).status.lock().state != State::Stopped {
             return Err(rtas::HARDWARE_ERROR);
         }
-        self.machine.install(
-            vcpu,
-            &Start {
-                partition: Partition(id.number().into()),
-                entry: GuestAddr::new(entry.into()),
-                argument: argument.into(),
-                stack: 0,
-                little_endian: false,
-                little_endian_interrupts,
-            },
-        );
+        let start = Start {
+            partition: Partition(id.number().into()),
+            entry: GuestAddr::new(entry.into()),
+            argument: argument.into(),
+            stack: 0,
+            little_endian: false,
+            little_endian_interrupts,
+        };
+        self.machine.install(vcpu, &start);
         self.launch(vcpu);
         Ok(())
     }

@@ -1,0 +1,36 @@
+//! PAPR's hypercalls (LoPAR, chapter 14), beside those of [`crate::common`]. The rows are what
+//! unmodified Debian kernels were measured to call.
+
+pub mod rtas;
+
+use k42_lib::GuestAddr;
+
+crate::hypercall_table! {
+    /// A PAPR hypercall, decoded.
+    pub enum PaprCall, numbered by crate::Number::Token;
+
+    /// Take up to 16 characters from a virtual terminal: r4 count, r5 and r6 the characters.
+    0x54 h_get_term_char = GetTermChar(unit: u64) needs INPUT;
+    /// Write up to 16 characters to a virtual terminal.
+    0x58 h_put_term_char = PutTermChar(unit: u64, count: u64, high: u64, low: u64) needs CONSOLE;
+    /// End an interrupt and restore the priority it interrupted.
+    0x64 h_eoi = Eoi(xirr: u64) needs PLATFORM;
+    /// Set the processor's priority.
+    0x68 h_cppr = Cppr(priority: u64) needs PLATFORM;
+    /// Ask a processor for an inter-processor interrupt.
+    0x6c h_ipi = Ipi(server: u64, priority: u64) needs PLATFORM;
+    /// Look at a processor's pending interrupt without accepting it.
+    0x70 h_ipoll = Ipoll(server: u64) needs PLATFORM;
+    /// Accept the pending interrupt: r4 is the old priority and the source.
+    0x74 h_xirr = Xirr() needs PLATFORM;
+    /// Enable interrupts and give up the processor until one is due.
+    0xe0 h_cede = Cede() needs BASIC;
+    /// Give up the processor to another.
+    0xe4 h_confer = Confer(server: u64, dispatch: u64) needs PLATFORM;
+    /// End another processor's H_CEDE.
+    0xe8 h_prod = Prod(server: u64) needs PLATFORM;
+    /// Set a mode of the processor: interrupt byte order, interrupt location, breakpoints.
+    0x31c h_set_mode = SetMode(flags: u64, resource: u64, value1: u64, value2: u64) needs TRANSLATION;
+    /// Call the platform's firmware (RTAS) with an argument block.
+    0xf000 h_rtas = Rtas(arguments: GuestAddr) needs PLATFORM;
+}
