@@ -16,6 +16,9 @@ use xen_sys::xen::{VIRQ_ARCH_0, VIRQ_CONSOLE, VIRQ_DEBUG, VIRQ_DOM_EXC, VIRQ_TIM
 /// Ports of a domain. The shared page has room for 4,096.
 pub const MAX_PORTS: usize = 256;
 
+/// How often a close looks at a port that others change: nobody is to be kept busy for long.
+const CLOSE_TRIES: u32 = 8;
+
 /// The virtual interrupts that there is a source for, and whether each vCPU has its own.
 const SOURCES: [(u32, bool); 5] = [
     (VIRQ_TIMER, true),
@@ -245,9 +248,13 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Gives a port back; the other end waits for a connection again.
+    ///
+    /// # Errors
+    /// `EBUSY` when others change the port again and again meanwhile, which a domain that ends does
+    /// not let them.
     pub(crate) fn event_close(&self, own: DomainId, number: u32) -> Result<(), i32> {
         let from = u16::try_from(number).map_err(|_| errno::EINVAL)?;
-        loop {
+        for _ in 0..CLOSE_TRIES {
             let (port, _) = self.event_status(own, number)?;
             // Both ends change at once: the next connection may well have the same numbers.
             let (mut mine, theirs) = match port {
@@ -274,6 +281,7 @@ impl<M: Machine> Hypervisor<M> {
             }
             return Ok(());
         }
+        Err(errno::EBUSY)
     }
 
     /// Clears a port's mask, and announces what came meanwhile.
