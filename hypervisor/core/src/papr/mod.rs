@@ -55,7 +55,11 @@ impl<M: Machine> Hypervisor<M> {
                 caller.frame.gpr[4] = interrupts.peek().into();
                 caller.frame.gpr[5] = interrupts.request.into();
             }
-            PaprCall::Cede {} => self.cede(caller),
+            // An interrupt that waits is to be seen to, so it ends this at once.
+            PaprCall::Cede {} => {
+                caller.frame.msr |= msr::EE;
+                self.block(caller.processor, self.machine.guest_deadline());
+            }
             // A guest reads dispatch counts in an area that H_REGISTER_VPA would give it, so none
             // can be stale here.
             PaprCall::Confer { server: u64::MAX, .. } => self.yield_now(caller.processor),
@@ -115,14 +119,6 @@ impl<M: Machine> Hypervisor<M> {
         };
         if pending {
             self.notify(vcpu, Ask::INTERRUPT);
-        }
-    }
-
-    /// Enables interrupts and blocks until one is there.
-    fn cede(&self, caller: &mut Caller<'_>) {
-        caller.frame.msr |= msr::EE;
-        if !self.vcpu(caller.current.vcpu).status.lock().interrupts.pending() {
-            self.block(caller.processor, self.machine.guest_deadline());
         }
     }
 }
