@@ -1,10 +1,11 @@
 //! `make mutate`: breaks a copy of the tree in one listed place after another, runs the host's tests
-//! of the hypervisor on it and then its models (`tests/models`), and fails when all pass. `make mutate ONLY="words"` takes the mutations
-//! whose file or description has one of the words.
+//! of the hypervisor on it and then its models (`tests/models`), and fails when all pass.
+//! `make mutate ONLY="words"` takes the mutations whose file or description has one of the words.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, bail, ensure};
 use k42_mutations::{Mutation, list, root};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +16,10 @@ const PACKAGES: [&str; 6] = ["hv-fake", "hv-core", "hv-abi", "k42-lib", "boot-ar
 /// The models' workspace, and how many schedules they try here: as many as notice all that is listed.
 const MODELS: &str = "tests/models/Cargo.toml";
 const SCHEDULES: &str = "300";
+/// What makes a round short: no debug information, and the tests run ten times as fast with little
+/// optimisation; all that they check, they still check.
+const PROFILE: [(&str, &str); 2] =
+    [("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_OPT_LEVEL", "1")];
 /// A test that runs longer hangs, and that is noticed too. The slowest takes a tenth of it.
 const HANG: Duration = Duration::from_secs(120);
 
@@ -25,7 +30,8 @@ fn main() -> anyhow::Result<()> {
     let mutations: Vec<Mutation> = list()?.into_iter().filter(wanted).collect();
     ensure!(!mutations.is_empty(), "no mutation has {only:?} in its file or description");
     let tree = copy_tree()?;
-    if let Some(failure) = run_tests(&tree)? {
+    let mut order = Order::default();
+    if let Some(failure) = run_tests(&tree, &mut order)? {
         bail!("nothing is broken yet and {failure} fails: mend that first");
     }
     let mut survived = 0;
@@ -33,7 +39,7 @@ fn main() -> anyhow::Result<()> {
         let place = tree.join(&mutation.file);
         let whole = fs::read_to_string(&place)?;
         fs::write(&place, mutation.apply(&tree)?)?;
-        let outcome = run_tests(&tree).with_context(|| mutation.breaks.clone())?;
+        let outcome = run_tests(&tree, &mut order).with_context(|| mutation.breaks.clone())?;
         fs::write(&place, whole)?;
         survived += usize::from(outcome.is_none());
         let by = outcome.map_or("SURVIVED".into(), |test| format!("noticed by {test}"));
@@ -69,14 +75,28 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Which test programs come first: the one that noticed last, then those that took least.
+#[derive(Default)]
+struct Order {
+    noticed: PathBuf,
+    took: BTreeMap<PathBuf, Duration>,
+}
+
 /// Builds and runs the tests; the first that fails, if one does.
-fn run_tests(tree: &Path) -> anyhow::Result<Option<String>> {
+fn run_tests(tree: &Path, order: &mut Order) -> anyhow::Result<Option<String>> {
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
     for arguments in [packages.collect(), vec!["--manifest-path", MODELS]] {
-        for (name, program) in build(tree, &arguments)? {
+        let mut programs = build(tree, &arguments)?;
+        programs.sort_by_key(|(_, program)| {
+            (*program != order.noticed, order.took.get(program).copied())
+        });
+        for (name, program) in programs {
+            let began = Instant::now();
             if let Some(test) = run(tree, &program)? {
+                order.noticed = program;
                 return Ok(Some(format!("{name}::{test}")));
             }
+            order.took.insert(program, began.elapsed());
         }
     }
     Ok(None)
@@ -88,6 +108,7 @@ fn build(tree: &Path, arguments: &[&str]) -> anyhow::Result<Vec<(String, PathBuf
     cargo.args(["test", "--quiet", "--offline", "--no-run", "--message-format=json"]);
     cargo.args(arguments).current_dir(tree);
     cargo.env("CARGO_TARGET_DIR", root().join("target/mutations/target"));
+    cargo.envs(PROFILE);
     // What a mutation leaves unused is no error here.
     cargo.env("RUSTFLAGS", "--cap-lints=allow").stderr(Stdio::inherit());
     let output = cargo.output().context("cargo")?;
