@@ -20,8 +20,11 @@ const SCHEDULES: &str = "300";
 /// optimisation; all that they check, they still check.
 const PROFILE: [(&str, &str); 2] =
     [("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_OPT_LEVEL", "1")];
-/// A test that runs longer hangs, and that is noticed too. The slowest takes a tenth of it.
-const HANG: Duration = Duration::from_secs(120);
+/// A test program that takes longer hangs, and that is noticed too: this much, and ten times what it
+/// took when nothing was broken.
+const HANG: Duration = Duration::from_secs(10);
+/// What the first of its runs may take.
+const FIRST: Duration = Duration::from_secs(120);
 
 fn main() -> anyhow::Result<()> {
     let only: Vec<String> = std::env::args().skip(1).collect();
@@ -92,11 +95,12 @@ fn run_tests(tree: &Path, order: &mut Order) -> anyhow::Result<Option<String>> {
         });
         for (name, program) in programs {
             let began = Instant::now();
-            if let Some(test) = run(tree, &program)? {
+            let most = order.took.get(&program).map_or(FIRST, |took| HANG + *took * 10);
+            if let Some(test) = run(tree, &program, most)? {
                 order.noticed = program;
                 return Ok(Some(format!("{name}::{test}")));
             }
-            order.took.insert(program, began.elapsed());
+            order.took.entry(program).or_insert_with(|| began.elapsed());
         }
     }
     Ok(None)
@@ -127,8 +131,8 @@ fn build(tree: &Path, arguments: &[&str]) -> anyhow::Result<Vec<(String, PathBuf
     Ok(found)
 }
 
-/// Runs one test program; the first of its tests that fails, or that it hung.
-fn run(tree: &Path, program: &Path) -> anyhow::Result<Option<String>> {
+/// Runs one test program; the first of its tests that fails, or that it took longer than it may.
+fn run(tree: &Path, program: &Path, most: Duration) -> anyhow::Result<Option<String>> {
     let log = root().join("target/mutations/log");
     let mut child = Command::new(program)
         .current_dir(tree)
@@ -139,7 +143,7 @@ fn run(tree: &Path, program: &Path) -> anyhow::Result<Option<String>> {
         .stdout(fs::File::create(&log)?)
         .stderr(Stdio::null())
         .spawn()?;
-    let deadline = Instant::now() + HANG;
+    let deadline = Instant::now() + most;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
