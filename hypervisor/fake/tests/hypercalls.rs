@@ -95,6 +95,22 @@ fn nothing_typed_is_lost_when_the_buffer_is_bad() {
 }
 
 #[test]
+fn who_has_input_to_read_does_not_block() {
+    let mut board = Board::new(64, 1, &[Guest::new("one", Personality::Xen)]);
+    board.dispatch(0);
+    board.type_to(1, b"x");
+    board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+    let block = |board: &mut Board| {
+        board.hypercall(0, &[XEN_MARK | 29, xen_sys::sched::SCHEDOP_BLOCK.into()]);
+        board.running(0)
+    };
+    // That it came ends one block; that it is there, every other.
+    assert_eq!([block(&mut board), block(&mut board)], [Some(0), Some(0)]);
+    assert_eq!(board.hypercall(0, &[CONSOLE_IO, 1, 4, 0x5000]), 1);
+    assert!((0..2).any(|_| block(&mut board).is_none()));
+}
+
+#[test]
 fn terminal_calls_carry_sixteen_characters() {
     let mut board = board(Personality::Papr);
     let characters = u64::from_be_bytes(*b"abcdefg\n");
