@@ -134,7 +134,7 @@ impl Fake {
         allowed.contains(access).then(|| RealAddr::new(real + at.offset_in(PAGE)))
     }
 
-    /// Has the TLB know a translation that whoever had the machine before left in it.
+    /// Has the TLB know a translation that was true once.
     pub fn leave_translation(&self, partition: u16, at: GuestAddr, to: RealAddr) {
         let access = Access::READ | Access::WRITE;
         self.state().tlb.insert((partition, at.value()), (to.value(), access));

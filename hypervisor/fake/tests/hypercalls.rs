@@ -169,6 +169,35 @@ fn an_interrupt_waits_for_the_guest_to_enable_it() {
 }
 
 #[test]
+fn an_interrupt_that_waits_comes_when_the_priority_lets_it() {
+    let mut board = board(Personality::Papr);
+    assert_eq!(board.hypercall(0, &[0x68, 5]), 0);
+    let enabled = Frame { nip: 0x4000, msr: msr::SF | msr::EE, ..Frame::default() };
+    let mut frame = enabled;
+    frame.gpr[3..6].copy_from_slice(&[0x6c, 0, 5]);
+    board.exit(0, vector::SYSTEM_CALL, &mut frame);
+    assert_eq!(frame.nip, 0x4000, "it is not more urgent");
+    let mut frame = enabled;
+    frame.gpr[3..5].copy_from_slice(&[0x68, 6]);
+    board.exit(0, vector::SYSTEM_CALL, &mut frame);
+    assert_eq!(frame.nip, 0x500);
+}
+
+#[test]
+fn who_has_an_interrupt_to_accept_does_not_sleep() {
+    let mut board = board(Personality::Papr);
+    assert_eq!(board.hypercall(0, &[0x68, 0xff]), 0);
+    assert_eq!(board.hypercall(0, &[0x6c, 0, 5]), 0);
+    // That it came ends one sleep; that it is there, every other.
+    for _ in 0..3 {
+        let mut frame = Frame { nip: 0x4000, msr: msr::SF, ..Frame::default() };
+        frame.gpr[3] = 0xe0;
+        assert_eq!(board.exit(0, vector::SYSTEM_CALL, &mut frame), Next::Resume);
+        assert_eq!(frame.nip, 0x500);
+    }
+}
+
+#[test]
 fn a_ceded_processor_wakes_at_its_decrementer() {
     let mut board = board(Personality::Papr);
     board.hv.machine.state().deadline = 1000;
@@ -195,6 +224,18 @@ fn process_tables_must_lie_in_the_domain() {
     assert_eq!(register(&mut board, 0x1d, 0x11000, 0, 4), code::PARAMETER, "not aligned");
     assert_eq!(register(&mut board, 0x1d, 4 << 20, 0, 4), code::PARAMETER, "outside");
     assert_eq!(register(&mut board, 0x1d, 0, 0, 63), code::PARAMETER, "too large");
+}
+
+#[test]
+fn a_new_process_table_is_looked_at_and_not_what_is_known_by_the_old_one() {
+    let mut board = board(Personality::Papr);
+    // In this machine's TLB a translation by a process table is as any other of the partition.
+    let at = GuestAddr::new(64 << 20);
+    let old = board.hv.machine.guest_translate(1, GuestAddr::new(0)).unwrap();
+    board.hv.machine.leave_translation(1, at, old);
+    assert_eq!(board.hv.machine.guest_translate(1, at), Some(old));
+    assert_eq!(board.hypercall(0, &[0x37c, 0x1d, 0x10000, 0, 4]), 0);
+    assert_eq!(board.hv.machine.guest_translate(1, at), None);
 }
 
 fn any_register() -> impl Strategy<Value = u64> {
