@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_abi::XEN_MARK;
+use hv_abi::{XEN_MARK, rtas};
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest, powers_off};
 use k42_lib::{GuestAddr, vector};
@@ -126,6 +126,36 @@ fn a_vcpu_starts_by_initialise_and_up() {
     assert!(started.argument == 7 && started.little_endian && started.little_endian_interrupts);
     assert_eq!(pair.0.dispatch(1), 1);
     assert_eq!(pair.op(0, op::VCPUOP_IS_UP, 1, &[]), 1);
+}
+
+#[test]
+fn an_unmodified_guests_firmware_starts_what_is_stopped_and_nothing_else() {
+    let guest = Guest { vcpus: 2, ..Guest::new("pair", Personality::Papr) };
+    let mut board = Board::new(64, 2, &[guest]);
+    board.dispatch(0);
+    let call = |board: &mut Board, block: &[u32], answer: u64| {
+        let bytes: Vec<u8> = block.iter().flat_map(|word| word.to_be_bytes()).collect();
+        board.poke(1, ARGUMENT, &bytes);
+        assert_eq!(board.hypercall(0, &[0xf000, ARGUMENT]), 0);
+        (board.peek(1, ARGUMENT + answer * 4) as u32).swap_bytes()
+    };
+    let stopped = |board: &mut Board| {
+        assert_eq!(call(board, &[rtas::QUERY_CPU_STOPPED_STATE, 1, 2, 1, 0, 0], 4), rtas::SUCCESS);
+        (board.peek(1, ARGUMENT + 5 * 4) as u32).swap_bytes()
+    };
+    let start = |board: &mut Board, server: u32, entry: u32| {
+        call(board, &[rtas::START_CPU, 3, 1, server, entry, 7, 9], 6)
+    };
+    assert_eq!(stopped(&mut board), 0);
+    assert_eq!(start(&mut board, 2, 0x4000), rtas::PARAMETER_ERROR);
+    assert_eq!(start(&mut board, 1, 0x4000), rtas::SUCCESS);
+    assert_eq!(stopped(&mut board), 2);
+    for server in [0, 1] {
+        assert_eq!(start(&mut board, server, 0x5000), rtas::HARDWARE_ERROR, "it is not stopped");
+    }
+    let started = board.hv.machine.state().started.clone();
+    assert_eq!(started[&1].entry, GuestAddr::new(0x4000));
+    assert_eq!(board.dispatch(1), 1);
 }
 
 #[test]
