@@ -54,6 +54,14 @@ fn console_output_leaves_by_lines_on_the_domains_channel() {
 }
 
 #[test]
+fn a_call_writes_a_bounded_number_of_bytes() {
+    let mut board = board(Personality::Xen);
+    for (asked, written) in [(4095, 4095), (4096, 4096), (4097, 4096), (2 << 20, 4096)] {
+        assert_eq!(board.hypercall(0, &[CONSOLE_IO, 0, asked, 0]), written);
+    }
+}
+
+#[test]
 fn a_buffer_outside_the_domain_is_a_bad_address() {
     let mut board = board(Personality::Xen);
     for at in [4 << 20, u64::MAX, 1 << 52, (4 << 20) - 1] {
@@ -181,6 +189,13 @@ fn an_interrupt_that_waits_comes_when_the_priority_lets_it() {
     frame.gpr[3..5].copy_from_slice(&[0x68, 6]);
     board.exit(0, vector::SYSTEM_CALL, &mut frame);
     assert_eq!(frame.nip, 0x500);
+    // Accepted, it lets through only what is more urgent: not itself once more.
+    for xirr in [0x0600_0002, 0x0500_0000] {
+        let mut frame = Frame { msr: msr::SF, ..Frame::default() };
+        frame.gpr[3] = 0x74;
+        board.exit(0, vector::SYSTEM_CALL, &mut frame);
+        assert_eq!(frame.gpr[4], xirr);
+    }
 }
 
 #[test]
