@@ -150,6 +150,16 @@ fn extents_that_make_no_sense_are_refused_and_change_nothing() {
 }
 
 #[test]
+fn an_extent_comes_to_a_multiple_of_its_size() {
+    let mut memory = Memory::new(1);
+    let two = [PIECE + FRAME, PIECE + 2 * FRAME];
+    assert_eq!(memory.decrease(1, SMALL, &two), 2);
+    assert_eq!(memory.populate(1, SMALL + 1, &two[..1]), failed(errno::EINVAL));
+    assert_eq!(two.map(|at| memory.byte(1, at)), [None, None]);
+    assert_eq!(memory.populate(1, SMALL, &two), 2);
+}
+
+#[test]
 fn the_shared_page_is_no_memory_to_return() {
     let mut memory = Memory::new(1);
     let at = 64 << 20;
