@@ -187,3 +187,19 @@ impl Frames {
         self.entries.iter().filter(|e| e.owner == owner).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Frames, Owner};
+    use spin::{Mutex, MutexGuard};
+
+    /// The machine's storage has anything in it when the hypervisor begins.
+    #[test]
+    fn a_table_that_was_something_else_has_nothing_free() {
+        static TABLE: Mutex<[Entry; 4]> = Mutex::new([Entry::FREE; 4]);
+        let table: &mut [Entry; 4] = MutexGuard::leak(TABLE.lock());
+        let frames = Frames::new(table);
+        assert_eq!(frames.count(Owner::FREE), 0);
+        assert_eq!(frames.count(Owner::PLATFORM), 4);
+    }
+}

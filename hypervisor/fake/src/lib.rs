@@ -134,6 +134,12 @@ impl Fake {
         allowed.contains(access).then(|| RealAddr::new(real + at.offset_in(PAGE)))
     }
 
+    /// Has the TLB know a translation that was true once.
+    pub fn leave_translation(&self, partition: u16, at: GuestAddr, to: RealAddr) {
+        let access = Access::READ | Access::WRITE;
+        self.state().tlb.insert((partition, at.value()), (to.value(), access));
+    }
+
     /// Reads a byte as a guest would; `None` for a partition-scoped fault.
     pub fn guest_byte(&self, partition: u16, at: GuestAddr) -> Option<u8> {
         let real = self.guest_translate(partition, at)?;

@@ -303,6 +303,59 @@ fn an_end_is_kept_until_its_creator_has_seen_it() {
 }
 
 #[test]
+fn a_creator_hears_of_the_end_of_its_domains_alone() {
+    use xen_sys::{event_channel, memory, xen};
+    const SHARED: u64 = 16 << 20;
+    let mut board = board();
+    let mut place = [0; 24];
+    place[..2].copy_from_slice(&xen::DOMID_SELF.to_le_bytes());
+    place[16..].copy_from_slice(&(SHARED >> 12).to_le_bytes());
+    let map = memory::XENMEM_ADD_TO_PHYSMAP;
+    assert_eq!(board.operate(1, xen::HYPERVISOR_MEMORY_OP, map, &place), 0);
+    let virq: Vec<u8> = [xen::VIRQ_DOM_EXC, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
+    let bind = event_channel::EVTCHNOP_BIND_VIRQ;
+    assert_eq!(board.operate(1, xen::HYPERVISOR_EVENT_CHANNEL_OP, bind, &virq), 0);
+    let port = board.peek(1, Board::ARGUMENT + 8) as u32;
+    let told = |board: &Board| board.peek(1, SHARED + 48) >> port & 1 == 1;
+
+    let number = create(&mut board, NEW, 0).unwrap();
+    assert_eq!(start(&mut board, number, 0), 0);
+    switch(&mut board, 1);
+    board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
+    switch(&mut board, 0);
+    assert!(!told(&board), "it has not created domain 2");
+    assert_eq!(flags(&mut board, 2), Err(errno(errno::ESRCH)), "nor is anything kept for it");
+    switch(&mut board, 2);
+    board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
+    assert!(told(&board));
+}
+
+#[test]
+fn who_has_a_dead_creators_number_has_not_created_its_domains() {
+    let mut board = board();
+    let number = create(&mut board, NEW, 0).unwrap();
+    assert_eq!(start(&mut board, number, 0), 0);
+    board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
+    let rights = Rights::CONTROL | Rights::EVENTS;
+    board.start(1, &[Guest { rights, ..Guest::new("successor", Personality::Xen) }]);
+    switch(&mut board, 2);
+    board.exit(0, vector::HYPERVISOR_DATA_STORAGE, &mut Frame::default());
+    switch(&mut board, 0);
+    assert_eq!(flags(&mut board, number), Err(errno(errno::ESRCH)), "it waits for nobody");
+}
+
+#[test]
+fn a_new_domain_finds_no_translations_from_before_the_hypervisor() {
+    let mut board = board();
+    let page = k42_lib::GuestAddr::new(0x1_0000);
+    let other = board.hv.machine.guest_translate(2, page).unwrap();
+    board.hv.machine.leave_translation(3, page, other);
+    let number = create(&mut board, NEW, 3).unwrap();
+    give_memory(&mut board, number);
+    assert_ne!(board.hv.machine.guest_translate(number, page), Some(other));
+}
+
+#[test]
 fn the_end_of_a_creator_is_not_that_of_its_domains() {
     let mut board = board();
     for _ in 0..2 {

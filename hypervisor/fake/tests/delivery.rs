@@ -100,6 +100,16 @@ fn port_0_is_no_port() {
 }
 
 #[test]
+fn ports_are_made_and_asked_about_by_their_own_domain_alone() {
+    let mut board = board();
+    let (_, there) = connect(&mut board);
+    let refused = -i64::from(errno::EPERM);
+    assert_eq!(operate(&mut board, 1, op::EVTCHNOP_ALLOC_UNBOUND, &[2, 0], 0).0, refused);
+    assert_eq!(operate(&mut board, 1, op::EVTCHNOP_STATUS, &[2, there, 0, 0, 0, 0], 0).0, refused);
+    assert_eq!(operate(&mut board, 2, op::EVTCHNOP_STATUS, &[2, there, 0, 0, 0, 0], 0).0, 0);
+}
+
+#[test]
 fn a_sender_wakes_a_receiver_that_sleeps() {
     let mut board = board();
     let (here, _) = connect(&mut board);

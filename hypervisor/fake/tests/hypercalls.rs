@@ -54,6 +54,14 @@ fn console_output_leaves_by_lines_on_the_domains_channel() {
 }
 
 #[test]
+fn a_call_writes_a_bounded_number_of_bytes() {
+    let mut board = board(Personality::Xen);
+    for (asked, written) in [(4095, 4095), (4096, 4096), (4097, 4096), (2 << 20, 4096)] {
+        assert_eq!(board.hypercall(0, &[CONSOLE_IO, 0, asked, 0]), written);
+    }
+}
+
+#[test]
 fn a_buffer_outside_the_domain_is_a_bad_address() {
     let mut board = board(Personality::Xen);
     for at in [4 << 20, u64::MAX, 1 << 52, (4 << 20) - 1] {
@@ -92,6 +100,22 @@ fn nothing_typed_is_lost_when_the_buffer_is_bad() {
     board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
     assert_eq!(board.hypercall(0, &[CONSOLE_IO, 1, 4, u64::MAX]), -EFAULT);
     assert_eq!(board.hypercall(0, &[CONSOLE_IO, 1, 4, 0x5000]), 4);
+}
+
+#[test]
+fn who_has_input_to_read_does_not_block() {
+    let mut board = Board::new(64, 1, &[Guest::new("one", Personality::Xen)]);
+    board.dispatch(0);
+    board.type_to(1, b"x");
+    board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+    let block = |board: &mut Board| {
+        board.hypercall(0, &[XEN_MARK | 29, xen_sys::sched::SCHEDOP_BLOCK.into()]);
+        board.running(0)
+    };
+    // That it came ends one block; that it is there, every other.
+    assert_eq!([block(&mut board), block(&mut board)], [Some(0), Some(0)]);
+    assert_eq!(board.hypercall(0, &[CONSOLE_IO, 1, 4, 0x5000]), 1);
+    assert!((0..2).any(|_| block(&mut board).is_none()));
 }
 
 #[test]
@@ -153,6 +177,42 @@ fn an_interrupt_waits_for_the_guest_to_enable_it() {
 }
 
 #[test]
+fn an_interrupt_that_waits_comes_when_the_priority_lets_it() {
+    let mut board = board(Personality::Papr);
+    assert_eq!(board.hypercall(0, &[0x68, 5]), 0);
+    let enabled = Frame { nip: 0x4000, msr: msr::SF | msr::EE, ..Frame::default() };
+    let mut frame = enabled;
+    frame.gpr[3..6].copy_from_slice(&[0x6c, 0, 5]);
+    board.exit(0, vector::SYSTEM_CALL, &mut frame);
+    assert_eq!(frame.nip, 0x4000, "it is not more urgent");
+    let mut frame = enabled;
+    frame.gpr[3..5].copy_from_slice(&[0x68, 6]);
+    board.exit(0, vector::SYSTEM_CALL, &mut frame);
+    assert_eq!(frame.nip, 0x500);
+    // Accepted, it lets through only what is more urgent: not itself once more.
+    for xirr in [0x0600_0002, 0x0500_0000] {
+        let mut frame = Frame { msr: msr::SF, ..Frame::default() };
+        frame.gpr[3] = 0x74;
+        board.exit(0, vector::SYSTEM_CALL, &mut frame);
+        assert_eq!(frame.gpr[4], xirr);
+    }
+}
+
+#[test]
+fn who_has_an_interrupt_to_accept_does_not_sleep() {
+    let mut board = board(Personality::Papr);
+    assert_eq!(board.hypercall(0, &[0x68, 0xff]), 0);
+    assert_eq!(board.hypercall(0, &[0x6c, 0, 5]), 0);
+    // That it came ends one sleep; that it is there, every other.
+    for _ in 0..3 {
+        let mut frame = Frame { nip: 0x4000, msr: msr::SF, ..Frame::default() };
+        frame.gpr[3] = 0xe0;
+        assert_eq!(board.exit(0, vector::SYSTEM_CALL, &mut frame), Next::Resume);
+        assert_eq!(frame.nip, 0x500);
+    }
+}
+
+#[test]
 fn a_ceded_processor_wakes_at_its_decrementer() {
     let mut board = board(Personality::Papr);
     board.hv.machine.state().deadline = 1000;
@@ -179,6 +239,18 @@ fn process_tables_must_lie_in_the_domain() {
     assert_eq!(register(&mut board, 0x1d, 0x11000, 0, 4), code::PARAMETER, "not aligned");
     assert_eq!(register(&mut board, 0x1d, 4 << 20, 0, 4), code::PARAMETER, "outside");
     assert_eq!(register(&mut board, 0x1d, 0, 0, 63), code::PARAMETER, "too large");
+}
+
+#[test]
+fn a_new_process_table_is_looked_at_and_not_what_is_known_by_the_old_one() {
+    let mut board = board(Personality::Papr);
+    // In this machine's TLB a translation by a process table is as any other of the partition.
+    let at = GuestAddr::new(64 << 20);
+    let old = board.hv.machine.guest_translate(1, GuestAddr::new(0)).unwrap();
+    board.hv.machine.leave_translation(1, at, old);
+    assert_eq!(board.hv.machine.guest_translate(1, at), Some(old));
+    assert_eq!(board.hypercall(0, &[0x37c, 0x1d, 0x10000, 0, 4]), 0);
+    assert_eq!(board.hv.machine.guest_translate(1, at), None);
 }
 
 fn any_register() -> impl Strategy<Value = u64> {

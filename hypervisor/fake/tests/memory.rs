@@ -59,9 +59,16 @@ impl Memory {
     }
 
     fn map_shared(&mut self, domain: u16, at: u64) -> i64 {
+        self.map(domain, op::XENMAPSPACE_SHARED_INFO, 0, at >> 12)
+    }
+
+    /// Maps a page of what a domain shares with the hypervisor, by its index there.
+    fn map(&mut self, domain: u16, space: u32, index: u64, page: u64) -> i64 {
         let mut argument = [0; 24];
         argument[..2].copy_from_slice(&xen::DOMID_SELF.to_le_bytes());
-        argument[16..].copy_from_slice(&(at >> 12).to_le_bytes());
+        argument[4..8].copy_from_slice(&space.to_le_bytes());
+        argument[8..16].copy_from_slice(&index.to_le_bytes());
+        argument[16..].copy_from_slice(&page.to_le_bytes());
         self.0.operate(domain, xen::HYPERVISOR_MEMORY_OP, op::XENMEM_ADD_TO_PHYSMAP, &argument)
     }
 
@@ -143,12 +150,39 @@ fn extents_that_make_no_sense_are_refused_and_change_nothing() {
 }
 
 #[test]
+fn an_extent_comes_to_a_multiple_of_its_size() {
+    let mut memory = Memory::new(1);
+    let two = [PIECE + FRAME, PIECE + 2 * FRAME];
+    assert_eq!(memory.decrease(1, SMALL, &two), 2);
+    assert_eq!(memory.populate(1, SMALL + 1, &two[..1]), failed(errno::EINVAL));
+    assert_eq!(two.map(|at| memory.byte(1, at)), [None, None]);
+    assert_eq!(memory.populate(1, SMALL, &two), 2);
+}
+
+#[test]
 fn the_shared_page_is_no_memory_to_return() {
     let mut memory = Memory::new(1);
     let at = 64 << 20;
     assert_eq!(memory.map_shared(1, at), 0);
     assert_eq!(memory.decrease(1, SMALL, &[at]), failed(errno::EINVAL));
     assert_eq!(memory.byte(1, at), Some(0));
+}
+
+#[test]
+fn only_pages_that_are_shared_are_mapped_and_only_where_an_address_is() {
+    let mut memory = Memory::new(1);
+    let page = 64 << 20 >> 12;
+    let table = hv_core::grants::TABLE_PAGES;
+    for index in [table, table + 1, 14, 15, 16, u64::MAX] {
+        let mapped = memory.map(1, op::XENMAPSPACE_GRANT_TABLE, index, page);
+        assert_eq!(mapped, failed(errno::EINVAL), "page {index} of the table");
+    }
+    assert_eq!(memory.map(1, op::XENMAPSPACE_SHARED_INFO, 1, page), failed(errno::EINVAL));
+    assert_eq!(
+        memory.map(1, op::XENMAPSPACE_SHARED_INFO, 0, 1 << 52 | page),
+        failed(errno::EINVAL)
+    );
+    assert_eq!(memory.map(1, op::XENMAPSPACE_GRANT_TABLE, table - 1, page), 0);
 }
 
 #[test]

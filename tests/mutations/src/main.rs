@@ -1,10 +1,11 @@
 //! `make mutate`: breaks a copy of the tree in one listed place after another, runs the host's tests
-//! of the hypervisor on it and then its models (`tests/models`), and fails when all pass. `make mutate ONLY="words"` takes the mutations
-//! whose file or description has one of the words.
+//! of the hypervisor on it and then its models (`tests/models`), and fails when all pass.
+//! `make mutate ONLY="words"` takes the mutations whose file or description has one of the words.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, bail, ensure};
 use k42_mutations::{Mutation, list, root};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,8 +16,15 @@ const PACKAGES: [&str; 6] = ["hv-fake", "hv-core", "hv-abi", "k42-lib", "boot-ar
 /// The models' workspace, and how many schedules they try here: as many as notice all that is listed.
 const MODELS: &str = "tests/models/Cargo.toml";
 const SCHEDULES: &str = "300";
-/// A test that runs longer hangs, and that is noticed too. The slowest takes a tenth of it.
-const HANG: Duration = Duration::from_secs(120);
+/// What makes a round short: no debug information, and the tests run ten times as fast with little
+/// optimisation; all that they check, they still check.
+const PROFILE: [(&str, &str); 2] =
+    [("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_OPT_LEVEL", "1")];
+/// A test program that takes longer hangs, and that is noticed too: this much, and ten times what it
+/// took when nothing was broken.
+const HANG: Duration = Duration::from_secs(10);
+/// What the first of its runs may take.
+const FIRST: Duration = Duration::from_secs(120);
 
 fn main() -> anyhow::Result<()> {
     let only: Vec<String> = std::env::args().skip(1).collect();
@@ -25,7 +33,8 @@ fn main() -> anyhow::Result<()> {
     let mutations: Vec<Mutation> = list()?.into_iter().filter(wanted).collect();
     ensure!(!mutations.is_empty(), "no mutation has {only:?} in its file or description");
     let tree = copy_tree()?;
-    if let Some(failure) = run_tests(&tree)? {
+    let mut order = Order::default();
+    if let Some(failure) = run_tests(&tree, &mut order)? {
         bail!("nothing is broken yet and {failure} fails: mend that first");
     }
     let mut survived = 0;
@@ -33,10 +42,14 @@ fn main() -> anyhow::Result<()> {
         let place = tree.join(&mutation.file);
         let whole = fs::read_to_string(&place)?;
         fs::write(&place, mutation.apply(&tree)?)?;
-        let outcome = run_tests(&tree).with_context(|| mutation.breaks.clone())?;
+        let outcome = run_tests(&tree, &mut order);
         fs::write(&place, whole)?;
-        survived += usize::from(outcome.is_none());
-        let by = outcome.map_or("SURVIVED".into(), |test| format!("noticed by {test}"));
+        survived += usize::from(!matches!(outcome, Ok(Some(_))));
+        let by = match outcome {
+            Ok(Some(test)) => format!("noticed by {test}"),
+            Ok(None) => "SURVIVED".into(),
+            Err(error) => format!("NOT TRIED: {error:#}"),
+        };
         println!("{}: {}: {by}", mutation.file, mutation.breaks);
     }
     println!("{} mutations, {survived} survived", mutations.len());
@@ -69,14 +82,29 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Which test programs come first: the one that noticed last, then those that took least.
+#[derive(Default)]
+struct Order {
+    noticed: PathBuf,
+    took: BTreeMap<PathBuf, Duration>,
+}
+
 /// Builds and runs the tests; the first that fails, if one does.
-fn run_tests(tree: &Path) -> anyhow::Result<Option<String>> {
+fn run_tests(tree: &Path, order: &mut Order) -> anyhow::Result<Option<String>> {
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
     for arguments in [packages.collect(), vec!["--manifest-path", MODELS]] {
-        for (name, program) in build(tree, &arguments)? {
-            if let Some(test) = run(tree, &program)? {
+        let mut programs = build(tree, &arguments)?;
+        programs.sort_by_key(|(_, program)| {
+            (*program != order.noticed, order.took.get(program).copied())
+        });
+        for (name, program) in programs {
+            let began = Instant::now();
+            let most = order.took.get(&program).map_or(FIRST, |took| HANG + *took * 10);
+            if let Some(test) = run(tree, &program, most)? {
+                order.noticed = program;
                 return Ok(Some(format!("{name}::{test}")));
             }
+            order.took.entry(program).or_insert_with(|| began.elapsed());
         }
     }
     Ok(None)
@@ -88,6 +116,7 @@ fn build(tree: &Path, arguments: &[&str]) -> anyhow::Result<Vec<(String, PathBuf
     cargo.args(["test", "--quiet", "--offline", "--no-run", "--message-format=json"]);
     cargo.args(arguments).current_dir(tree);
     cargo.env("CARGO_TARGET_DIR", root().join("target/mutations/target"));
+    cargo.envs(PROFILE);
     // What a mutation leaves unused is no error here.
     cargo.env("RUSTFLAGS", "--cap-lints=allow").stderr(Stdio::inherit());
     let output = cargo.output().context("cargo")?;
@@ -106,8 +135,8 @@ fn build(tree: &Path, arguments: &[&str]) -> anyhow::Result<Vec<(String, PathBuf
     Ok(found)
 }
 
-/// Runs one test program; the first of its tests that fails, or that it hung.
-fn run(tree: &Path, program: &Path) -> anyhow::Result<Option<String>> {
+/// Runs one test program; the first of its tests that fails, or that it took longer than it may.
+fn run(tree: &Path, program: &Path, most: Duration) -> anyhow::Result<Option<String>> {
     let log = root().join("target/mutations/log");
     let mut child = Command::new(program)
         .current_dir(tree)
@@ -118,7 +147,7 @@ fn run(tree: &Path, program: &Path) -> anyhow::Result<Option<String>> {
         .stdout(fs::File::create(&log)?)
         .stderr(Stdio::null())
         .spawn()?;
-    let deadline = Instant::now() + HANG;
+    let deadline = Instant::now() + most;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
