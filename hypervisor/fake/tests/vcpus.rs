@@ -2,7 +2,8 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_abi::{XEN_MARK, rtas};
+use hv_abi::XEN_MARK;
+use hv_abi::papr::rtas;
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest, powers_off};
 use k42_lib::{GuestAddr, vector};
