@@ -9,9 +9,11 @@ use core::fmt::{self, Write};
 
 /// The Xen number of the hypercall: of those that Xen leaves to an architecture, the last.
 pub(super) const NUMBER: u64 = 55;
-/// So many looks in a row that find something wrong are the end, with a pause between two.
-const LOOKS: usize = 100;
-const PAUSE: usize = 10_000;
+/// So many looks in a row that find something wrong are the end, with a pause between two that is
+/// twice as long each time: on a busy host the processor that holds something up may itself be held
+/// up, for as long as a hundred looks take.
+const LOOKS: u32 = 16;
+const PAUSE: u64 = 10_000;
 
 impl<M: Machine> Hypervisor<M> {
     /// Gives the number of leaves that all domains' tables have.
@@ -21,7 +23,7 @@ impl<M: Machine> Hypervisor<M> {
     #[allow(clippy::panic)] // the machine is to stop: this is for tests
     pub(super) fn walk_for_guest(&self) -> i64 {
         let mut complaints = heapless::String::<400>::new();
-        for _ in 0..LOOKS {
+        for look in 0..LOOKS {
             let (mut right, mut leaves) = (true, 0_i64);
             complaints.clear();
             let mut wrong = |what: fmt::Arguments<'_>| {
@@ -32,7 +34,7 @@ impl<M: Machine> Hypervisor<M> {
             if right {
                 return leaves;
             }
-            for _ in 0..PAUSE {
+            for _ in 0..PAUSE << look {
                 core::hint::spin_loop(); // others get on
             }
         }
