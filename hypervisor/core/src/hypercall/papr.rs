@@ -133,13 +133,11 @@ impl<M: Machine> Hypervisor<M> {
         Ok(())
     }
 
-    /// Enables interrupts and blocks until one is there.
+    /// Enables interrupts and blocks until one is there. One that waits is asked of the vCPU, and who
+    /// has something to see to does not block.
     fn cede(&self, caller: &mut Caller<'_>) {
         caller.frame.msr |= msr::EE;
-        let pending = self.vcpu(caller.current.vcpu).status.lock().interrupts.pending();
-        if !pending {
-            self.block(caller.processor, self.machine.guest_deadline());
-        }
+        self.block(caller.processor, self.machine.guest_deadline());
     }
 
     fn register_process_table(
