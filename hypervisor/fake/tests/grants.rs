@@ -132,6 +132,22 @@ impl Grants {
 }
 
 #[test]
+fn an_entry_that_changes_while_it_is_looked_at_is_not_used() {
+    let mut grants = Grants::new();
+    let own = 0x11_0000;
+    let of = |to: u64, flags: u16| (own / PAGE) << 32 | to << 16 | u64::from(flags);
+    let entry = grants.real(1, TABLE + 5 * 8, Access::READ).unwrap();
+    for changed in [0, of(3, GTF_PERMIT_ACCESS), of(2, GTF_PERMIT_ACCESS | GTF_READONLY)] {
+        grants.grant(1, 5, 2, own, GTF_PERMIT_ACCESS);
+        grants.0.hv.machine.state().meanwhile = Some((entry, changed));
+        assert_eq!(grants.map(2, 1, 5, THERE, false).0, GNTST_EAGAIN);
+        assert_eq!(grants.real(2, THERE, Access::READ), None);
+        assert_eq!(grants.0.peek(1, TABLE + 5 * 8), changed, "no mark is left");
+    }
+    assert_eq!(grants.decrease(1, own), 1, "nor is it counted");
+}
+
+#[test]
 fn a_granted_page_is_shared_until_it_is_unmapped() {
     let mut grants = Grants::new();
     grants.0.poke(1, 0x11_0000, b"one's");
