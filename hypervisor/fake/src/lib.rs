@@ -67,6 +67,8 @@ pub struct State {
     pub registers: BTreeMap<usize, Frame>,
     /// Interrupts arrive little-endian.
     pub little_endian: bool,
+    /// What another processor stores where, just before bits are set there.
+    pub meanwhile: Option<(RealAddr, u64)>,
     /// What [`Machine::fault`] says.
     pub fault: Fault,
 }
@@ -275,6 +277,10 @@ impl Storage for FakeStorage {
     }
 
     fn fetch_or(&self, at: RealAddr, bits: u64) -> u64 {
+        let meanwhile = self.state().meanwhile.take_if(|(place, _)| *place == at && bits != 0);
+        if let Some((at, value)) = meanwhile {
+            self.write(at, &value.to_le_bytes());
+        }
         self.update(at, |before| before | bits)
     }
 

@@ -212,3 +212,26 @@ fn what_a_kernel_says_at_its_end_stays_in_its_line() {
     assert!(report[0].ends_with("panicked: x.vcpu 0: at 0000000000000001..@."), "{report:#?}");
     assert_eq!(addresses(&report), [0, 0]);
 }
+
+#[test]
+fn what_comes_while_a_vcpu_is_asked_about_is_not_forgotten() {
+    let guest = Guest { vcpus: 2, ..Guest::new("pair", Personality::Papr) };
+    let mut board = Board::new(64, 2, &[guest]);
+    board.dispatch(0);
+    let start: Vec<u8> = [hv_abi::rtas::START_CPU, 3, 1, 1, 0x4000, 0, 9]
+        .iter()
+        .flat_map(|word| word.to_be_bytes())
+        .collect();
+    board.poke(1, 0x2000, &start);
+    assert_eq!(board.hypercall(0, &[0xf000, 0x2000]), 0);
+    board.dispatch(1);
+    assert_eq!(board.hypercall(1, &[0x68, 0xff]), 0); // H_CPPR: everything
+    board.type_to(0, &[1]);
+    board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+    assert_eq!(board.hypercall(0, &[0x6c, 1, 5]), 0); // H_IPI
+    assert!(!board.said(1).contains("vcpu 1:"), "it has not been reported on");
+    board.hv.machine.state().window = false;
+    board.exit(1, vector::HYPERVISOR_DOORBELL, &mut Frame::default());
+    assert!(board.said(1).contains("vcpu 1:"));
+    assert!(board.hv.machine.state().window, "the interrupt waits to be let in");
+}

@@ -45,6 +45,18 @@ fn a_run_is_aligned_and_whole() {
     assert_eq!(frames.allocate(&machine, 16 * FRAME_SIZE, one), Some(RealAddr::new(0)));
 }
 
+/// What is in use stays together, and large runs free.
+#[test]
+fn a_frame_that_is_free_again_is_given_out_before_those_behind_it() {
+    let machine = Fake::new(1);
+    let mut frames = machine.frames();
+    let allocate = |frames: &mut Frames| frames.allocate(&machine, FRAME_SIZE, Owner::domain(1));
+    let [first, second] = [(); 2].map(|()| allocate(&mut frames).unwrap());
+    frames.free(first, FRAME_SIZE);
+    assert_eq!(allocate(&mut frames), Some(first));
+    assert_eq!(allocate(&mut frames), Some(second.offset(FRAME_SIZE)));
+}
+
 #[test]
 fn what_is_lent_outlives_its_owner() {
     let machine = Fake::new(1);

@@ -229,6 +229,23 @@ fn a_ceded_processor_wakes_at_its_decrementer() {
 }
 
 #[test]
+fn each_sleeper_wakes_when_it_is_due_though_another_has_before() {
+    let mut board = board(Personality::Papr);
+    for due in [1000, 2000] {
+        board.hv.machine.state().deadline = due;
+        board.hypercall(0, &[0xe0]);
+    }
+    assert_eq!(board.running(0), None);
+    assert_eq!(board.dispatch(0), 0);
+    assert_eq!(board.hv.machine.state().now, 1000);
+    assert!((0..20).any(|_| {
+        board.hv.machine.state().now += hv_core::schedule::SLICE_TICKS;
+        board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+        board.running(0) == Some(1)
+    }));
+}
+
+#[test]
 fn process_tables_must_lie_in_the_domain() {
     let mut board = board(Personality::Papr);
     let register = |board: &mut Board, flags, base, page, size| {
