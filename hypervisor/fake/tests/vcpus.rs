@@ -230,6 +230,21 @@ fn a_timer_comes_to_a_vcpu_that_runs() {
 }
 
 #[test]
+fn a_timer_comes_though_its_vcpu_has_slept_and_woken_before() {
+    let mut pair = Pair::new(1);
+    let port = pair.bind(0, xen::VIRQ_TIMER, 0);
+    assert_eq!(pair.op(0, op::VCPUOP_SET_SINGLESHOT_TIMER, 0, &[2 * SECOND, 0]), 0);
+    pair.look();
+    pair.0.hv.machine.state().deadline = TICKS;
+    assert_eq!(pair.block(0), Next::Idle);
+    assert_eq!(pair.0.dispatch(0), 0);
+    assert!(!pair.pending(port) && pair.0.hv.machine.state().now < 2 * TICKS);
+    pair.0.hv.machine.state().now = 2 * TICKS;
+    pair.0.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+    assert!(pair.pending(port));
+}
+
+#[test]
 fn a_timer_comes_to_a_vcpu_that_sleeps_or_waits() {
     let mut pair = Pair::new(1);
     let port = pair.bind(0, xen::VIRQ_TIMER, 0);

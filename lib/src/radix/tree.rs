@@ -284,6 +284,19 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_the_last_level_has_leaves_of_one_size() {
+        let mut memory = memory(10);
+        let tree = Tree::new(&mut memory).unwrap();
+        let (small, large) = (LeafSize::Kib4, LeafSize::Kib64);
+        for (piece, first, other) in [(0, small, large), (1 << 21, large, small)] {
+            let mut map = |at: u64, size| tree.map(&mut memory, at, 1 << 30, size, Access::READ);
+            assert_eq!(map(piece, first), Ok(()));
+            assert_eq!(map(piece | 1 << 17, other), Err(MapError::Occupied));
+            assert_eq!(map(piece | 1 << 17, first), Ok(()));
+        }
+    }
+
+    #[test]
     fn running_out_of_tables_is_an_error_and_loses_nothing() {
         let mut memory = memory(3); // root and two more: one short of a 64 KiB leaf
         let tree = Tree::new(&mut memory).unwrap();
