@@ -218,7 +218,7 @@ fn what_comes_while_a_vcpu_is_asked_about_is_not_forgotten() {
     let guest = Guest { vcpus: 2, ..Guest::new("pair", Personality::Papr) };
     let mut board = Board::new(64, 2, &[guest]);
     board.dispatch(0);
-    let start: Vec<u8> = [hv_abi::rtas::START_CPU, 3, 1, 1, 0x4000, 0, 9]
+    let start: Vec<u8> = [hv_abi::papr::rtas::START_CPU, 3, 1, 1, 0x4000, 0, 9]
         .iter()
         .flat_map(|word| word.to_be_bytes())
         .collect();

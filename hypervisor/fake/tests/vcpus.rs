@@ -3,7 +3,6 @@
 
 use boot_archive::Personality;
 use hv_abi::XEN_MARK;
-use hv_abi::papr::rtas;
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest, powers_off};
 use k42_lib::{GuestAddr, vector};
@@ -127,43 +126,6 @@ fn a_vcpu_starts_by_initialise_and_up() {
     assert!(started.argument == 7 && started.little_endian && started.little_endian_interrupts);
     assert_eq!(pair.0.dispatch(1), 1);
     assert_eq!(pair.op(0, op::VCPUOP_IS_UP, 1, &[]), 1);
-}
-
-/// A call of domain 1's to its firmware: the token and the arguments; two words of results.
-fn firmware(board: &mut Board, n: usize, token: u32, arguments: &[u32]) -> [u32; 2] {
-    let head = [token, arguments.len() as u32, 2];
-    let words = head.iter().chain(arguments).chain(&[9, 9]);
-    let bytes: Vec<u8> = words.flat_map(|word| word.to_be_bytes()).collect();
-    board.poke(1, ARGUMENT, &bytes);
-    assert_eq!(board.hypercall(n, &[0xf000, ARGUMENT]), 0);
-    let result = |n| (board.peek(1, ARGUMENT + 4 * n) as u32).swap_bytes();
-    let first = 3 + arguments.len() as u64;
-    [result(first), result(first + 1)]
-}
-
-#[test]
-fn firmware_starts_what_is_stopped_and_nothing_else() {
-    let guest = Guest { vcpus: 2, ..Guest::new("pair", Personality::Papr) };
-    let mut board = Board::new(64, 2, &[guest]);
-    board.dispatch(0);
-    let stopped = |board: &mut Board| firmware(board, 0, rtas::QUERY_CPU_STOPPED_STATE, &[1]);
-    let start = |board: &mut Board, server: u32, entry: u32| {
-        firmware(board, 0, rtas::START_CPU, &[server, entry, 7])[0]
-    };
-    for _ in 0..2 {
-        assert_eq!(stopped(&mut board), [rtas::SUCCESS, 0]);
-        assert_eq!(start(&mut board, 2, 0x4000), rtas::PARAMETER_ERROR);
-        assert_eq!(start(&mut board, 1, 0x4000), rtas::SUCCESS);
-        assert_eq!(stopped(&mut board), [rtas::SUCCESS, 2]);
-        for server in [0, 1] {
-            assert_eq!(start(&mut board, server, 0x5000), rtas::HARDWARE_ERROR, "not stopped");
-        }
-        let started = board.hv.machine.state().started[&1];
-        assert_eq!((started.entry, started.argument), (GuestAddr::new(0x4000), 7));
-        assert_eq!(board.dispatch(1), 1);
-        firmware(&mut board, 1, rtas::STOP_SELF, &[]);
-        assert_eq!(board.running(1), None);
-    }
 }
 
 #[test]
