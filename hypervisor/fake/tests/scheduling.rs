@@ -10,6 +10,7 @@ use hv_fake::{Board, Guest};
 use k42_lib::vector;
 
 const SCHED_OP: u64 = hv_abi::XEN_MARK | 29;
+const YIELD: u64 = 0;
 const BLOCK: u64 = 1;
 
 /// Runs `slices` slices on processor 0 and counts them by vCPU.
@@ -310,6 +311,62 @@ fn uneven(lone: u16) -> Vec<usize> {
 fn a_busy_processor_takes_over_from_one_with_more_to_do() {
     assert_eq!(uneven(256).len(), 2, "one of the three moves, and none after it");
     assert_eq!(uneven(1024), [1], "who weighs more than the three together is not joined");
+}
+
+#[test]
+fn who_yields_lets_the_others_run_though_it_has_had_less() {
+    let mut board = Board::new(64, 1, &spinners(&[1024, 256]));
+    assert_eq!(shares(&mut board, 3), [2, 1, 0, 0], "the first has had less for its weight");
+    assert_eq!(board.running(0), Some(0));
+    board.hypercall(0, &[SCHED_OP, YIELD]);
+    assert_eq!(board.running(0), Some(1));
+}
+
+#[test]
+fn who_waits_is_in_the_queue_once_whatever_changes() {
+    let mut board = Board::new(64, 1, &spinners(&[256, 256]));
+    assert_eq!(board.dispatch(0), 0);
+    board.hv.set_share(id(2), Share { weight: 512, cap: 0, reserved: None }).unwrap();
+    board.check();
+    assert_eq!(ticks(&mut board, 30)[..2], [10, 20]);
+}
+
+#[test]
+fn reserved_time_begins_at_once_though_others_are_due_before_its_end() {
+    let mut guests = spinners(&[0, 0, 256]);
+    guests[0].scheduling.reserved = Some((SLICE_TICKS / 8, SLICE_TICKS / 2));
+    guests[1].scheduling.reserved = Some((SLICE_TICKS / 2, 4 * SLICE_TICKS));
+    let mut board = Board::new(64, 1, &guests);
+    board.hv.pause(id(2));
+    assert_eq!(board.dispatch(0), 0);
+    run_to_alarm(&mut board, &mut [0; 3]);
+    assert_eq!(board.running(0), Some(2), "the first waits for its next period");
+    board.hv.unpause(id(2));
+    assert_eq!(kicked(&mut board, 0), Next::Switch(board.processors[0].vcpu().unwrap()));
+    assert_eq!(board.running(0), Some(1));
+}
+
+#[test]
+fn a_late_riser_takes_nobodys_time() {
+    let (budget, period) = (SLICE_TICKS / 2, 2 * SLICE_TICKS);
+    let mut guests = spinners(&[0, 256]);
+    guests[0].scheduling.reserved = Some((budget, period));
+    let mut board = Board::new(64, 1, &guests);
+    assert_eq!(board.dispatch(0), 0);
+    let now = |board: &Board| board.hv.machine.state().now;
+    let wakes = now(&board) + period - budget / 2;
+    board.hv.machine.state().deadline = wakes;
+    board.hypercall(0, &[SCHED_OP, BLOCK]);
+    while now(&board) < wakes {
+        run_to_alarm(&mut board, &mut [0; 2]);
+    }
+    assert_eq!(board.running(0), Some(0));
+    // What is left of the period is too short for the budget: it does not get both that and the next.
+    let mut had = [0; 2];
+    while now(&board) < wakes + period {
+        run_to_alarm(&mut board, &mut had);
+    }
+    assert_eq!(had[0], budget);
 }
 
 #[test]
