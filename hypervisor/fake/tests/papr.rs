@@ -3,6 +3,7 @@
 
 use boot_archive::Personality;
 use hv_abi::papr::rtas;
+use hv_core::schedule::SLICE_TICKS;
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest};
 use k42_lib::{GuestAddr, msr, vector};
@@ -12,6 +13,7 @@ const CPPR: u64 = 0x68;
 const IPI: u64 = 0x6c;
 const XIRR: u64 = 0x74;
 const CEDE: u64 = 0xe0;
+const CONFER: u64 = 0xe4;
 const RTAS: u64 = 0xf000;
 /// Where a guest has its firmware's arguments.
 const ARGUMENT: u64 = 0x2000;
@@ -93,4 +95,26 @@ fn firmware_starts_what_is_stopped_and_nothing_else() {
         firmware(&mut board, 1, rtas::STOP_SELF, &[]);
         assert_eq!(board.running(1), None);
     }
+}
+
+#[test]
+fn who_is_favoured_gets_no_more_than_its_share() {
+    let pair = Guest { vcpus: 2, ..Guest::new("pair", Personality::Papr) };
+    let mut board = Board::new(64, 1, &[pair, Guest::new("other", Personality::Xen)]);
+    while board.running(0) != Some(0) {
+        board.dispatch(0);
+    }
+    assert_eq!(firmware(&mut board, 0, rtas::START_CPU, &[1, 0x4000, 7])[0], rtas::SUCCESS);
+    let mut slices = [0u32; 3];
+    for _ in 0..300 {
+        let running = board.running(0).unwrap();
+        slices[running] += 1;
+        if running == 0 {
+            board.hypercall(0, &[CONFER, 1, 0]);
+        } else {
+            board.hv.machine.state().now += SLICE_TICKS;
+            board.exit(0, vector::HYPERVISOR_DECREMENTER, &mut Frame::default());
+        }
+    }
+    assert!(slices[0] > 20 && slices[1].abs_diff(slices[2]) <= 3, "{slices:?}");
 }
