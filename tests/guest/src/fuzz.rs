@@ -6,13 +6,11 @@ use hv_abi::table::MAX_ARGUMENTS;
 use hv_abi::{Number, Trap, XEN_MARK};
 use kernel_arch::hypercall::Hypervisor;
 use kernel_arch::{Boot, bug, entry, registers};
-use xen_sys::{sched, vcpu, xen};
+use xen_sys::xen::{self, HYPERVISOR_SCHED_OP as SCHED_OP, HYPERVISOR_VCPU_OP as VCPU_OP};
+use xen_sys::{sched, vcpu};
 
 /// Xen's hypercall for the console.
 const CONSOLE_IO: u64 = 18;
-/// Xen's hypercalls for scheduling and for virtual processors.
-const SCHED_OP: u64 = 29;
-const VCPU_OP: u64 = 24;
 /// Calls between two looks after the guest's own state.
 const TIDY: u64 = 64;
 
