@@ -119,7 +119,8 @@ impl<M: Machine> Hypervisor<M> {
         let memory = GuestMemory::new(&self.machine, &mut frames, owner, new.memory);
         let shares = new.personality == Personality::Xen;
         let shared = shares.then(|| frames.allocate(&self.machine, FRAME_SIZE, owner));
-        let (Ok(memory), None | Some(Some(_))) = (memory, shared) else {
+        let window = papr::Window::new(&self.machine, &mut frames, owner, rights);
+        let (Ok(memory), None | Some(Some(_)), Ok(window)) = (memory, shared, window) else {
             // What it has got already is given back.
             let free = frames.count(Owner::FREE).saturating_add(frames.count(owner)) as u64;
             return Err(CreateError::Memory(new.memory, free.saturating_mul(FRAME_SIZE)));
@@ -136,6 +137,7 @@ impl<M: Machine> Hypervisor<M> {
             shared: shared.flatten(),
             handle: 0,
             lan: None,
+            window,
             vcpu_infos: [None; MAX_DOMAIN_VCPUS],
             polling: 0,
             little_endian_interrupts: new.little_endian,

@@ -4,6 +4,7 @@ use crate::console::NAME;
 use crate::events::Ports;
 use crate::lan::port::Port;
 use crate::memory::GuestMemory;
+use crate::papr::Window;
 use crate::vcpu::VcpuId;
 use arrayvec::{ArrayString, ArrayVec};
 use hv_abi::Rights;
@@ -74,6 +75,8 @@ pub struct Domain {
     pub little_endian_interrupts: bool,
     /// Its port of the logical LAN, if it is open.
     pub lan: Option<Port>,
+    /// How the port's bus addresses become guest real ones.
+    pub window: Window,
     /// When its watchdog ends it, in timebase ticks.
     pub watchdog: Option<u64>,
     /// A refused hypercall has been reported.

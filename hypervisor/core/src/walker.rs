@@ -265,7 +265,8 @@ impl<M: Machine> All<'_, M> {
             let counted = domain.memory.size();
             wrong(format_args!("{id:?}: {memory:#x} bytes are mapped of {counted:#x}"));
         }
-        let used = [memory / FRAME_SIZE, domain.memory.table_frames(), self.shared_frames(domain)];
+        let (tables, window) = (domain.memory.table_frames(), domain.window.frames());
+        let used = [memory / FRAME_SIZE, tables, self.shared_frames(domain), window];
         let owned = self.frames.count(owner) as u64;
         if owned != used.into_iter().fold(0, u64::saturating_add) {
             wrong(format_args!("{id:?}: it has {owned} frames and uses {used:?}"));

@@ -39,8 +39,8 @@ impl<M: Machine> Hypervisor<M> {
     fn lan_change(&self, id: DomainId, call: CommonCall) -> Coded {
         let mut slot = self.domain(id);
         let domain = slot.as_mut().ok_or(code::RESOURCE)?;
-        let bus = Bus { machine: &self.machine, memory: &domain.memory };
-        match (call, &mut domain.lan) {
+        let (bus, port) = Bus::with_port(&self.machine, domain);
+        match (call, port) {
             (CommonCall::RegisterLogicalLan { list, queue, mac, .. }, port @ None) => {
                 let new = Port::new(&bus, list, queue).ok_or(code::PARAMETER)?;
                 let mut switch = self.lan.lock();
@@ -76,8 +76,7 @@ impl<M: Machine> Hypervisor<M> {
         let frame = {
             let slot = self.domain(id);
             let open = slot.as_ref().filter(|domain| domain.lan.is_some());
-            let memory = &open.ok_or(code::DROPPED)?.memory;
-            Outgoing::gather(&Bus { machine: &self.machine, memory }, parts)
+            Outgoing::gather(&Bus::new(&self.machine, open.ok_or(code::DROPPED)?), parts)
         };
         let frame = frame.ok_or(code::PARAMETER)?;
         let (destination, source) = frame.addresses();
@@ -98,9 +97,8 @@ impl<M: Machine> Hypervisor<M> {
         let tell = {
             let Some((sender, mut receiver)) = self.pair(from, to) else { return };
             let Some((sender, receiver)) = sender.as_ref().zip(receiver.as_mut()) else { return };
-            let Some(port) = receiver.lan.as_mut() else { return };
-            let bus = Bus { machine: &self.machine, memory: &receiver.memory };
-            let sender = Bus { machine: &self.machine, memory: &sender.memory };
+            let (bus, Some(port)) = Bus::with_port(&self.machine, receiver) else { return };
+            let sender = Bus::new(&self.machine, sender);
             let received = port.receive(&bus, frame, &sender);
             if received.is_none() {
                 port.count_dropped(&bus);

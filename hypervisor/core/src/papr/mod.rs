@@ -1,13 +1,16 @@
 //! PAPR's personality: what an unmodified Linux asks of its platform (LoPAR). Here are its hypercalls
-//! (chapter 14); [`rtas`] is its firmware, [`xics`] its interrupt controller.
+//! (chapter 14); [`rtas`] is its firmware, [`xics`] its interrupt controller, [`tce`] translates bus
+//! addresses.
 //!
 //! All of it is in this folder, and the hypervisor is built without it, too: `absent.rs` then takes
 //! its place (feature `papr`). It uses the rest of the hypervisor; that knows no more of it than the
 //! few names which both have.
 
 mod rtas;
+mod tce;
 mod xics;
 
+pub use tce::Window;
 pub use xics::Presentation;
 
 use crate::Hypervisor;
@@ -17,6 +20,7 @@ use crate::vcpu::{Ask, VcpuId};
 use hv_abi::common::code;
 use hv_abi::{PaprCall, Rights};
 use k42_lib::msr;
+use tce::Entries;
 
 /// The virtual terminal's unit address, as the domain's device tree says (`domains/builder`).
 const TERMINAL: u64 = 0x3000_0000;
@@ -79,6 +83,15 @@ impl<M: Machine> Hypervisor<M> {
             // Interrupts in translated mode (resource 3) would reach the hypervisor that way too
             // on POWER9 (docs/hypervisor.md, "Real mode for ever"); breakpoints are not offered.
             PaprCall::SetMode { .. } => return Err(code::P2),
+            PaprCall::PutTce { bus, at, tce } => {
+                self.put_tces(caller, call, [bus, at, 1], Entries::Same(tce))?
+            }
+            PaprCall::StuffTce { bus, at, tce, count } => {
+                self.put_tces(caller, call, [bus, at, count], Entries::Same(tce))?
+            }
+            PaprCall::PutTceIndirect { bus, at, list, count } => {
+                self.put_tces(caller, call, [bus, at, count], Entries::Listed(list))?
+            }
             PaprCall::Rtas { arguments } => self.rtas(caller, arguments)?,
         }
         Ok(())
