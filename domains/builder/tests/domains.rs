@@ -24,6 +24,7 @@ fn plan(guest: Guest) -> Plan {
         weight: 256,
         scheduling: domain_builder::Scheduling::default(),
         rights: Rights::INPUT,
+        lan: 0,
         guest,
     }
 }

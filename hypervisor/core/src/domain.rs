@@ -75,6 +75,8 @@ pub struct Domain {
     pub little_endian_interrupts: bool,
     /// Its port of the logical LAN, if it is open.
     pub lan: Option<Port>,
+    /// Which LAN that is.
+    pub lan_number: u16,
     /// How the port's bus addresses become guest real ones.
     pub window: Window,
     /// When its watchdog ends it, in timebase ticks.

@@ -117,10 +117,15 @@ impl<M: Machine> Hypervisor<M> {
         let traced = self.traced();
         let all = All { hv: self, domains: &domains, frames: &frames, traced };
         all.owners(wrong);
-        let ports = all.living().filter(|(_, domain)| domain.lan.is_some());
-        let ports = ports.fold(0, |open, (id, _)| open | crate::lan::bit(id));
-        if switch.open != ports {
-            wrong(format_args!("ports {ports:#x} are open, the switch knows {:#x}", switch.open));
+        for (lan, open) in (0..).zip(switch.open) {
+            let own = |domain: &Domain| domain.lan.is_some() && domain.lan_number == lan;
+            let ports = all.living().filter(|(_, domain)| own(domain));
+            let ports = ports.fold(0, |open, (id, _)| open | crate::lan::bit(id));
+            if open != ports {
+                wrong(format_args!(
+                    "LAN {lan}: ports {ports:#x} are open, the switch has {open:#x}"
+                ));
+            }
         }
         let (mut borrowed, mut uses) = (0_u64, [0_u64; crate::domain::MAX_DOMAINS + 1]);
         for (id, domain) in all.living() {

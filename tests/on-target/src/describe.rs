@@ -18,6 +18,7 @@ fn domain(name: &str, mebibytes: u64, kernel: &str, kind: Kind) -> DomainDescrip
         weight: 256,
         scheduling: Scheduling::default(),
         rights: Rights::INPUT,
+        lan: None,
         started_by: None,
         console_first: false,
         kernel: files::top().join(kernel),

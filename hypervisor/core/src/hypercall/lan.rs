@@ -39,13 +39,14 @@ impl<M: Machine> Hypervisor<M> {
     fn lan_change(&self, id: DomainId, call: CommonCall) -> Coded {
         let mut slot = self.domain(id);
         let domain = slot.as_mut().ok_or(code::RESOURCE)?;
+        let number = domain.lan_number;
         let (bus, port) = Bus::with_port(&self.machine, domain);
         match (call, port) {
             (CommonCall::RegisterLogicalLan { list, queue, mac, .. }, port @ None) => {
                 let new = Port::new(&bus, list, queue).ok_or(code::PARAMETER)?;
                 let mut switch = self.lan.lock();
                 switch.take(id, Mac::new(mac)).ok_or(code::PARAMETER)?;
-                switch.open(id);
+                switch.open(id, number);
                 *port = Some(new);
             }
             (CommonCall::FreeLogicalLan { .. }, port @ Some(_)) => {
@@ -73,14 +74,15 @@ impl<M: Machine> Hypervisor<M> {
     /// is H_BUSY, and r4 has the token with which the same call goes on.
     fn lan_send(&self, caller: &mut Caller<'_>, parts: [u64; PARTS], token: u64) -> Coded {
         let id = caller.current.domain;
-        let frame = {
+        let (frame, lan) = {
             let slot = self.domain(id);
             let open = slot.as_ref().filter(|domain| domain.lan.is_some());
-            Outgoing::gather(&Bus::new(&self.machine, open.ok_or(code::DROPPED)?), parts)
+            let domain = open.ok_or(code::DROPPED)?;
+            (Outgoing::gather(&Bus::new(&self.machine, domain), parts), domain.lan_number)
         };
         let frame = frame.ok_or(code::PARAMETER)?;
         let (destination, source) = frame.addresses();
-        let Some(ports) = self.lan.lock().route(id, destination, source) else {
+        let Some(ports) = self.lan.lock().route(id, lan, destination, source) else {
             self.refused(caller, "h_send_logical_lan", "the source is not its port's address");
             return Err(code::DROPPED);
         };
