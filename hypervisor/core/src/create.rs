@@ -4,7 +4,7 @@
 use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS, PARAMETERS};
 use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
-use crate::machine::{Machine, Partition, Start};
+use crate::machine::{InterruptMode, Machine, Partition, Start};
 use crate::memory::GuestMemory;
 use crate::report::line;
 use crate::schedule::Refused;
@@ -138,7 +138,8 @@ impl<M: Machine> Hypervisor<M> {
             lan: None,
             vcpu_infos: [None; MAX_DOMAIN_VCPUS],
             polling: 0,
-            little_endian_interrupts: new.little_endian,
+            interrupts: InterruptMode { little_endian: new.little_endian, translated: false },
+            papr: papr::DomainState::new(),
             watchdog: None,
             refusal_reported: false,
             parameters: [0; PARAMETERS.len()],

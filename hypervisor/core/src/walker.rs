@@ -140,6 +140,11 @@ impl<M: Machine> Hypervisor<M> {
                 wrong(format_args!("{id:?}: its grants count {counted:#x} uses, not {there:#x}"));
             }
         }
+        // What vCPUs share with the hypervisor is held as if it were lent.
+        let held = vcpus.iter().filter(|status| status.state != State::Unused);
+        let held =
+            held.fold(0, |sum: u64, status| sum.saturating_add(status.papr.held().count() as u64));
+        let borrowed = borrowed.saturating_add(held);
         let lent = frames.all().fold(0, |sum: u64, (_, lent)| sum.saturating_add(lent.into()));
         if lent != borrowed {
             wrong(format_args!("pages are lent {lent} times and mapped {borrowed} times"));

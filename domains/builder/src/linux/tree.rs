@@ -2,6 +2,7 @@
 //! hypervisor's console, timers and interrupts. LoPAR names the properties.
 
 use boot_archive::{Machine, Processor};
+use hv_abi::papr::source;
 use vm_fdt::{Error, FdtWriter};
 
 use super::{Linux, Places, RTAS_FUNCTIONS, RTAS_SIZE, features};
@@ -15,9 +16,11 @@ const CONSOLE_UNIT: u32 = 0x3000_0000;
 const INTERRUPT_CONTROLLER: u32 = 1;
 
 /// What the hypervisor offers. `hcall-term` is the console, `hcall-interrupt` the interrupt
-/// controller by hypercall, `hcall-set-mode` the switch to little-endian interrupts. The property's
-/// presence alone tells the kernel that it is a guest.
-const HYPERTAS_FUNCTIONS: [&str; 3] = ["hcall-term", "hcall-interrupt", "hcall-set-mode"];
+/// controller by hypercall, `hcall-set-mode` how interrupts arrive, `hcall-splpar` that processors are
+/// shared: areas that say who has one, and calls to give it up. The property's presence alone tells
+/// the kernel that it is a guest.
+const HYPERTAS_FUNCTIONS: [&str; 4] =
+    ["hcall-term", "hcall-interrupt", "hcall-set-mode", "hcall-splpar"];
 
 /// Option vector 5, what client and platform have agreed on. Only these bytes are not 0.
 const VECTOR_5_SIZE: usize = 27;
@@ -147,7 +150,6 @@ fn interrupt_controller(tree: &mut FdtWriter, vcpus: u32) -> Result<(), Error> {
     tree.property_phandle(INTERRUPT_CONTROLLER)
 }
 
-/// The console has no interrupt: the kernel asks for input by itself, which needs no RTAS calls.
 fn devices(tree: &mut FdtWriter) -> Result<(), Error> {
     tree.property_u32("#address-cells", 1)?;
     tree.property_u32("#size-cells", 0)?;
@@ -156,6 +158,9 @@ fn devices(tree: &mut FdtWriter) -> Result<(), Error> {
     node(tree, CONSOLE, |tree| {
         tree.property_string("device_type", "serial")?;
         tree.property_string("compatible", "hvterm1")?;
-        tree.property_u32("reg", CONSOLE_UNIT)
+        tree.property_u32("reg", CONSOLE_UNIT)?;
+        // The second cell: it is edge-triggered.
+        tree.property_array_u32("interrupts", &[source::CONSOLE, 0])?;
+        tree.property_u32("interrupt-parent", INTERRUPT_CONTROLLER)
     })
 }

@@ -1,23 +1,42 @@
 //! What stands in the place of PAPR's personality in a hypervisor that is built without it.
 
 use crate::Hypervisor;
+use crate::domain::DomainId;
 use crate::hypercall::{Caller, Coded};
-use crate::machine::Machine;
+use crate::machine::{Machine, ProcessorId};
+use crate::vcpu::Times;
 use hv_abi::Rights;
 use hv_abi::common::code;
+use k42_lib::RealAddr;
 
-/// No interrupt controller.
+/// A domain has nothing of it.
+pub struct DomainState;
+
+impl DomainState {
+    pub(crate) const fn new() -> DomainState {
+        DomainState
+    }
+}
+
+/// Nor has a vCPU.
 #[derive(Clone, Copy, Debug)]
-pub struct Presentation;
+pub struct VcpuState;
 
-impl Presentation {
-    pub(crate) const fn new() -> Presentation {
-        Presentation
+impl VcpuState {
+    pub(crate) const fn new() -> VcpuState {
+        VcpuState
     }
 
-    /// Nothing ever asks for an interrupt.
-    pub const fn pending(&self) -> bool {
+    pub(crate) fn pending(&self) -> bool {
         false
+    }
+
+    pub(crate) fn dispatched(&mut self, _: &impl Machine, _: ProcessorId, _: &Times) {}
+
+    pub(crate) fn left(&mut self, _: &impl Machine) {}
+
+    pub(crate) fn held(&self) -> impl Iterator<Item = RealAddr> {
+        core::iter::empty()
     }
 }
 
@@ -29,4 +48,7 @@ impl<M: Machine> Hypervisor<M> {
     pub(crate) fn papr_call(&self, _: &mut Caller<'_>, _: u64) -> Coded {
         Err(code::FUNCTION)
     }
+
+    /// There are no such interrupts.
+    pub(crate) fn papr_raise(&self, _: DomainId, _: u32) {}
 }
