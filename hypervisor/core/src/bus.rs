@@ -1,13 +1,13 @@
 //! A domain's memory as its virtual devices address it: by addresses on an I/O bus.
 //!
-//! What these are as guest real addresses [`Window`] says, and nobody else knows: for a domain of
-//! Xen's personality the same, for a PAPR domain what its table of translations has.
+//! What these are as guest real addresses [`DomainState::translate`] says, and nobody else knows: for
+//! a domain of Xen's personality the same, for a PAPR domain what its table of translations has.
 
 use crate::domain::Domain;
 use crate::lan::port::Port;
 use crate::machine::{Machine, Storage};
 use crate::memory::GuestMemory;
-use crate::papr::Window;
+use crate::papr::DomainState;
 use k42_lib::radix::Access;
 use k42_lib::{BusAddr, RealAddr};
 
@@ -25,23 +25,23 @@ pub struct Descriptor {
 pub struct Bus<'a, M> {
     machine: &'a M,
     memory: &'a GuestMemory,
-    window: &'a Window,
+    papr: &'a DomainState,
 }
 
 impl<'a, M: Machine> Bus<'a, M> {
     /// A domain's bus, and the port that is there.
     pub fn with_port(machine: &'a M, domain: &'a mut Domain) -> (Self, &'a mut Option<Port>) {
-        (Bus { machine, memory: &domain.memory, window: &domain.window }, &mut domain.lan)
+        (Bus { machine, memory: &domain.memory, papr: &domain.papr }, &mut domain.lan)
     }
 
     /// A domain's bus.
     pub fn new(machine: &'a M, domain: &'a Domain) -> Self {
-        Bus { machine, memory: &domain.memory, window: &domain.window }
+        Bus { machine, memory: &domain.memory, papr: &domain.papr }
     }
 
     /// The real storage at `at`, and how much of `wanted` bytes lies there in one piece.
     fn piece(&self, at: BusAddr, wanted: usize, access: Access) -> Option<(RealAddr, usize)> {
-        let (at, wanted) = self.window.translate(self.machine, at, wanted, access)?;
+        let (at, wanted) = self.papr.translate(self.machine, at, wanted, access)?;
         self.memory.piece(self.machine, at, wanted, access).ok()
     }
 

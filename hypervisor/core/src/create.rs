@@ -5,7 +5,7 @@ use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS, PARAMETERS};
 use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
 use crate::lan::LANS;
-use crate::machine::{Machine, Partition, Start};
+use crate::machine::{InterruptMode, Machine, Partition, Start};
 use crate::memory::GuestMemory;
 use crate::report::line;
 use crate::schedule::Refused;
@@ -129,8 +129,8 @@ impl<M: Machine> Hypervisor<M> {
         let memory = GuestMemory::new(&self.machine, &mut frames, owner, new.memory);
         let shares = new.personality == Personality::Xen;
         let shared = shares.then(|| frames.allocate(&self.machine, FRAME_SIZE, owner));
-        let window = papr::Window::new(&self.machine, &mut frames, owner, rights);
-        let (Ok(memory), None | Some(Some(_)), Ok(window)) = (memory, shared, window) else {
+        let papr = papr::DomainState::new(&self.machine, &mut frames, owner, rights);
+        let (Ok(memory), None | Some(Some(_)), Ok(papr)) = (memory, shared, papr) else {
             // What it has got already is given back.
             let free = frames.count(Owner::FREE).saturating_add(frames.count(owner)) as u64;
             return Err(CreateError::Memory(new.memory, free.saturating_mul(FRAME_SIZE)));
@@ -148,10 +148,10 @@ impl<M: Machine> Hypervisor<M> {
             handle: 0,
             lan: None,
             lan_number: new.lan,
-            window,
             vcpu_infos: [None; MAX_DOMAIN_VCPUS],
             polling: 0,
-            little_endian_interrupts: new.little_endian,
+            interrupts: InterruptMode { little_endian: new.little_endian, translated: false },
+            papr,
             watchdog: None,
             refusal_reported: false,
             parameters: [0; PARAMETERS.len()],

@@ -46,13 +46,16 @@ impl fmt::Display for CreateError {
 }
 
 impl<M: Machine> Hypervisor<M> {
-    /// Gives it storage and processors. `entered` is the timebase at the image's first instruction.
-    pub fn init(&self, mut frames: Frames, processors: u32, entered: u64) {
+    /// Gives it storage, processors and the time: `entered` is the timebase at the image's first
+    /// instruction, `clock` what time it is now, in seconds since 1970 began, as far as is known.
+    pub fn init(&self, mut frames: Frames, processors: u32, entered: u64, clock: u64) {
         let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
         self.log.lock().start = frames.allocate(&self.machine, measure::SIZE, Owner::PLATFORM);
         *self.frames.lock() = frames;
         self.processors.store(processors.clamp(1, most), Ordering::Relaxed);
         self.entered.store(entered, Ordering::Relaxed);
+        let passed = self.machine.timebase().checked_div(M::TICKS_PER_SECOND).unwrap_or(0);
+        self.epoch.store(clock.saturating_sub(passed), Ordering::Relaxed);
     }
 
     /// Frames that nobody owns.
@@ -126,7 +129,7 @@ impl<M: Machine> Hypervisor<M> {
                 argument: image.device_tree,
                 stack: 0,
                 little_endian: image.little_endian,
-                little_endian_interrupts: image.little_endian,
+                interrupts: domain.interrupts,
             },
         )
     }

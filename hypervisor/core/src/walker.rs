@@ -145,6 +145,11 @@ impl<M: Machine> Hypervisor<M> {
                 wrong(format_args!("{id:?}: its grants count {counted:#x} uses, not {there:#x}"));
             }
         }
+        // What vCPUs share with the hypervisor is held as if it were lent.
+        let held = vcpus.iter().filter(|status| status.state != State::Unused);
+        let held =
+            held.fold(0, |sum: u64, status| sum.saturating_add(status.papr.held().count() as u64));
+        let borrowed = borrowed.saturating_add(held);
         let lent = frames.all().fold(0, |sum: u64, (_, lent)| sum.saturating_add(lent.into()));
         if lent != borrowed {
             wrong(format_args!("pages are lent {lent} times and mapped {borrowed} times"));
@@ -270,7 +275,7 @@ impl<M: Machine> All<'_, M> {
             let counted = domain.memory.size();
             wrong(format_args!("{id:?}: {memory:#x} bytes are mapped of {counted:#x}"));
         }
-        let (tables, window) = (domain.memory.table_frames(), domain.window.frames());
+        let (tables, window) = (domain.memory.table_frames(), domain.papr.frames());
         let used = [memory / FRAME_SIZE, tables, self.shared_frames(domain), window];
         let owned = self.frames.count(owner) as u64;
         if owned != used.into_iter().fold(0, u64::saturating_add) {

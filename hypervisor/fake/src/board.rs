@@ -8,6 +8,9 @@ use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId, Storage, VcpuId};
 use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
 
+/// The time at which the machine starts: 2026-11-27, 12:34:56.
+pub const CLOCK: u64 = 1_795_782_896;
+
 /// What stands for the hypervisor's own image.
 pub const IMAGE: &[u8] = b"the hypervisor's code and constants";
 
@@ -67,7 +70,7 @@ impl Board {
     /// A board with `mebibytes` of storage, `processors`, and these guests as domains 1, 2, …
     pub fn new(mebibytes: u64, processors: u32, guests: &[Guest]) -> Board {
         let hv = Box::new(Hypervisor::new(Fake::new(mebibytes)));
-        hv.init(hv.machine.frames(), processors, 0);
+        hv.init(hv.machine.frames(), processors, 0, CLOCK);
         hv.machine.state().deadline = u64::MAX;
         let free_at_start = hv.free_frames();
         let processors = (0..processors).map(|n| Processor::new(ProcessorId(n))).collect();

@@ -11,6 +11,7 @@ use hv_core::ProcessorId;
 use hv_power::tree::Range;
 use hv_power::{spr, start, tree};
 use k42_lib::RealAddr;
+use k42_lib::calendar::DateTime;
 
 /// Numbers of calls that nobody makes later (PAPR+ 2.13; the last two QEMU, hw/ppc/spapr.h).
 mod number {
@@ -42,6 +43,9 @@ static WANTED: [u8; 52] = [
 /// RTAS starts a processor.
 static START_CPU: Rtas = Rtas(AtomicU32::new(0));
 
+/// RTAS tells the time.
+static CLOCK: Rtas = Rtas(AtomicU32::new(0));
+
 /// Where the device tree goes: a word, then the tree, which thus lies on a doubleword.
 #[repr(C, align(8))]
 struct Tree {
@@ -72,7 +76,9 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
     // SAFETY: `vectors.S` has the vectors between these symbols.
     unsafe { start::install_vectors(first, last) };
     let (tree, boot) = device_tree();
-    for (function, name) in [(&POWER_OFF, "power-off"), (&START_CPU, "start-cpu")] {
+    let functions =
+        [(&POWER_OFF, "power-off"), (&START_CPU, "start-cpu"), (&CLOCK, "get-time-of-day")];
+    for (function, name) in functions {
         let token = tree.find_node("/rtas").and_then(|node| node.property(name)?.as_usize());
         function.0.store(token.unwrap_or(0) as u32, Relaxed);
     }
@@ -91,7 +97,7 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
     // SAFETY: the image lies at 4 MiB and a little, and the firmware is done.
     let frames = unsafe { tree::frames(&tree, [image(), archive_at]) };
     init_processor(ProcessorId(0));
-    HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered);
+    HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered, clock().unwrap_or(0));
     let constants = (image().0, RealAddr::new(&raw const __constants_end as u64));
     // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever, and the
     // image's code and constants stay as they are.
@@ -105,6 +111,12 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
         }
     }
     context::run(ProcessorId(0))
+}
+
+/// The partition's clock, in seconds since 1970 began; `None` where it has none.
+fn clock() -> Option<u64> {
+    let [year, month, day, hour, minute, second, _] = CLOCK.ask([])?;
+    DateTime { year, month, day, hour, minute, second }.to_unix()
 }
 
 /// Addresses of linker symbols.

@@ -2,10 +2,12 @@
 //! partition (`hypervisor/nested`): both run untranslated, with one vCPU resident on a processor.
 //!
 //! [`storage`] turns addresses into accesses, [`spr`] reaches special registers, [`vectors`] the
-//! vector ones; [`slot`] is a vCPU's place for registers, [`partition`] the partition table;
+//! vector ones; [`slot`] is a vCPU's place for registers, [`mode`] how it takes interrupts, [`partition`]
+//! the partition table;
 //! [`tree`] reads the firmware's device tree; [`start`] brings up domains and other processors.
 #![no_std]
 
+pub mod mode;
 pub mod partition;
 pub mod slot;
 pub mod spr;

@@ -2,6 +2,7 @@
 //! unmodified Debian kernels were measured to call.
 
 pub mod rtas;
+pub mod source;
 
 use k42_lib::GuestAddr;
 
@@ -32,6 +33,8 @@ crate::hypercall_table! {
     0x70 h_ipoll = Ipoll(server: u64) needs PLATFORM;
     /// Accept the pending interrupt: r4 is the old priority and the source.
     0x74 h_xirr = Xirr() needs PLATFORM;
+    /// Register what a vCPU shares with the hypervisor, or forget it: its area, its dispatch trace log.
+    0xdc h_register_vpa = RegisterVpa(flags: u64, server: u64, at: GuestAddr) needs PLATFORM;
     /// Enable interrupts and give up the processor until one is due.
     0xe0 h_cede = Cede() needs BASIC;
     /// Give up the processor to another.
@@ -44,6 +47,8 @@ crate::hypercall_table! {
     0x13c h_put_tce_indirect = PutTceIndirect(bus: u64, at: u64, list: GuestAddr, count: u64) needs LAN;
     /// Set a mode of the processor: interrupt byte order, interrupt location, breakpoints.
     0x31c h_set_mode = SetMode(flags: u64, resource: u64, value1: u64, value2: u64) needs TRANSLATION;
+    /// Have a processor, all, or all others take a system reset interrupt.
+    0x380 h_signal_sys_reset = SignalSysReset(target: u64) needs PLATFORM;
     /// Call the platform's firmware (RTAS) with an argument block.
     0xf000 h_rtas = Rtas(arguments: GuestAddr) needs PLATFORM;
 }

@@ -11,6 +11,7 @@ use crate::lan::{Mac, members};
 use crate::machine::Machine;
 use hv_abi::CommonCall;
 use hv_abi::common::{LAN_UNIT, code, multicast};
+use hv_abi::papr::source;
 
 /// Ports that one call sends to. A frame to more takes several calls, so that each is short.
 const AT_ONCE: usize = 8;
@@ -109,6 +110,7 @@ impl<M: Machine> Hypervisor<M> {
         };
         if tell {
             self.event_raise(to, xen_sys::xen::VIRQ_ARCH_0);
+            self.papr_raise(to, source::LAN);
         }
     }
 }

@@ -27,7 +27,7 @@ const READ: u64 = 1;
 const WRITE: u64 = 2;
 
 /// The table of a domain that has one; the bus addresses of others are guest real addresses.
-pub struct Window(Option<RealAddr>);
+pub(super) struct Window(Option<RealAddr>);
 
 /// The entries that a call sets.
 pub(super) enum Entries {
@@ -41,7 +41,7 @@ impl Window {
     const SIZE: u64 = (LAN_WINDOW / PAGE * ENTRY).next_multiple_of(FRAME_SIZE);
 
     /// An empty table for a domain of this personality that may have a port.
-    pub(crate) fn new(
+    pub(super) fn new(
         machine: &impl Machine,
         frames: &mut Frames,
         owner: Owner,
@@ -56,13 +56,12 @@ impl Window {
 
     /// How many frames the table has.
     #[cfg(feature = "walker")]
-    pub(crate) fn frames(&self) -> u64 {
+    pub(super) fn frames(&self) -> u64 {
         self.0.map_or(0, |_| Window::SIZE / FRAME_SIZE)
     }
 
-    /// The guest real address of a bus address, and how much of `wanted` bytes follows it there.
-    /// `None` where the port has no such access.
-    pub(crate) fn translate(
+    /// As [`super::DomainState::translate`].
+    pub(super) fn translate(
         &self,
         machine: &impl Machine,
         at: BusAddr,
@@ -114,7 +113,7 @@ impl<M: Machine> Hypervisor<M> {
         let machine = &self.machine;
         let slot = self.domain(id);
         let domain = slot.as_ref().ok_or(code::PARAMETER)?;
-        let place = domain.window.entries(bus, at, count).ok_or(code::PARAMETER)?;
+        let place = domain.papr.window.entries(bus, at, count).ok_or(code::PARAMETER)?;
         // What it may not access has no address to be checked.
         let sound = |entry: u64| {
             let page = GuestAddr::new(entry & !(READ | WRITE));
