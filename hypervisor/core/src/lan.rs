@@ -8,6 +8,7 @@
 pub mod port;
 
 use crate::domain::{DomainId, MAX_DOMAINS};
+use hv_abi::common::LAN_ADDRESS;
 
 /// As many LANs as could have a port, and the first: their numbers are from 0.
 pub const LANS: usize = MAX_DOMAINS + 1;
@@ -21,7 +22,7 @@ impl Mac {
 
     /// The address that is given to a domain's port: 52:4b:34:32:00 and its number.
     pub const fn of(id: DomainId) -> Mac {
-        Mac(0x524b_3432_0000 | id.number() as u64)
+        Mac(LAN_ADDRESS | id.number() as u64)
     }
 
     /// As it is in a register.
@@ -41,7 +42,7 @@ impl Mac {
 
     /// Whether it is one station's address, and not one that is given to a port.
     fn is_free(self) -> bool {
-        let given = self.0 >> 8 == 0x52_4b34_3200;
+        let given = self.0 >> 8 == LAN_ADDRESS >> 8;
         self != Mac::NONE && self.0 >> 48 == 0 && !self.is_group() && !given
     }
 }

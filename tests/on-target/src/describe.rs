@@ -36,6 +36,16 @@ pub fn linux(name: &str, kernel: &str, command_line: &str) -> DomainDescription 
     domain(name, 512, &kernel, kind)
 }
 
+/// A Linux domain with Debian's kernel of that version, its modules, and a port of the LAN.
+pub fn linux_net(name: &str, version: &str) -> DomainDescription {
+    let kind = Kind::Linux {
+        initrd: Some(files::top().join(format!("target/inputs/linux-net-{version}.cpio"))),
+        command_line: "console=hvc0 quiet".into(),
+    };
+    let domain = domain(name, 512, &format!("target/inputs/vmlinux-{version}"), kind);
+    DomainDescription { rights: Rights::INPUT | Rights::LAN, ..domain }
+}
+
 /// A K42 domain with this program and its arguments.
 pub fn k42(name: &str, words: &[&str]) -> DomainDescription {
     let mut words = words.iter().map(|word| (*word).into());

@@ -3,7 +3,7 @@
 
 use boot_archive::{Machine, Processor};
 use hv_abi::Rights;
-use hv_abi::common::LAN_UNIT;
+use hv_abi::common::{LAN_ADDRESS, LAN_UNIT};
 use hv_abi::papr::{LAN_WINDOW, source};
 use vm_fdt::{Error, FdtWriter};
 
@@ -185,8 +185,8 @@ fn lan(tree: &mut FdtWriter, plan: &Plan) -> Result<(), Error> {
     tree.property_string("device_type", "network")?;
     tree.property_string("compatible", "IBM,l-lan")?;
     tree.property_u32("reg", LAN_UNIT as u32)?;
-    let [.., high, low] = plan.number.to_be_bytes();
-    tree.property("local-mac-address", &[0x52, 0x4b, 0x34, 0x32, high, low])?;
+    let [_, _, address @ ..] = (LAN_ADDRESS | u64::from(plan.number)).to_be_bytes();
+    tree.property("local-mac-address", &address)?;
     // The hypervisor has no table of multicast addresses: the kernel then takes them all.
     tree.property_u32("ibm,mac-address-filters", 0)?;
     // Bus number, start and size of the window.
