@@ -3,12 +3,11 @@
 use k42_tests::{Ending, KERNELS, MODELS, Machine, Model, NESTED, describe};
 use libtest_mimic::Trial;
 
-use crate::{attack, control, isolation, net, test};
+use crate::{attack, control, isolation, test};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
     for model in [Model::Powernv9, Model::Pseries9, Model::Pseries10] {
-        tests.extend(net::long(model));
         let group = format!("stress::{}", model.name());
         let name = |what: &str| format!("{group}::{what}");
         tests.extend([
