@@ -16,6 +16,7 @@ mod lan;
 mod linux;
 mod memory;
 mod nested;
+mod papr;
 mod programs;
 mod schedule;
 mod stress;
@@ -51,6 +52,7 @@ fn main() {
         figures::tests(),
         demo::tests(),
         nested::tests(),
+        papr::tests(),
         stress::tests(),
         trace::tests(),
         vcpus::tests(),
