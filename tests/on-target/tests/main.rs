@@ -17,6 +17,7 @@ mod linux;
 mod memory;
 mod nested;
 mod net;
+mod papr;
 mod programs;
 mod schedule;
 mod stress;
@@ -53,6 +54,7 @@ fn main() {
         demo::tests(),
         nested::tests(),
         net::tests(),
+        papr::tests(),
         stress::tests(),
         trace::tests(),
         vcpus::tests(),
