@@ -5,7 +5,7 @@
 use boot_archive::Personality;
 use hv_abi::Rights;
 use hv_abi::common::{LAN_UNIT, code};
-use hv_abi::papr::{LAN_WINDOW, MOST_TCES};
+use hv_abi::papr::{LAN_WINDOW, MOST_TCES, rtas, source};
 use hv_core::{Frame, Storage};
 use hv_fake::{Board, Guest};
 use k42_lib::{GuestAddr, vector};
@@ -18,6 +18,11 @@ const REGISTER: u64 = 0x114;
 const FREE: u64 = 0x118;
 const POST: u64 = 0x11c;
 const SEND: u64 = 0x120;
+const SIGNAL: u64 = 0x104;
+const EOI: u64 = 0x64;
+const CPPR: u64 = 0x68;
+const XIRR: u64 = 0x74;
+const RTAS: u64 = 0xf000;
 
 const PAGE: u64 = 0x1000;
 const READ: u64 = 1;
@@ -252,6 +257,37 @@ fn the_port_reads_and_writes_where_it_may() {
     assert_eq!(put(&mut board, 2, 0, BUFFERS | BOTH), code::SUCCESS);
     assert_eq!(send(&mut board, 0, 100), code::SUCCESS);
     assert_eq!(board.peek(2, QUEUE), 0);
+}
+
+#[test]
+fn a_frame_interrupts_where_it_is_wanted() {
+    let mut board = board();
+    (1..=2).for_each(|n| open(&mut board, n));
+    assert_eq!(put(&mut board, 1, 0, OUTGOING | READ), code::SUCCESS);
+    assert_eq!(call(&mut board, 2, &[STUFF, LAN_UNIT, 0, BUFFERS | BOTH, 1]), code::SUCCESS);
+    (0..3).for_each(|n| assert_eq!(post(&mut board, 2, n * 256, 256), code::SUCCESS));
+    write_frame(&mut board, OUTGOING, 100);
+    // Domain 2 has its source at priority 5, and lets all through.
+    let words = [rtas::SET_XIVE, 3, 1, source::LAN, 0, 5, 9];
+    let words: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    board.poke(2, TCES, &words);
+    assert_eq!(call(&mut board, 2, &[RTAS, TCES]), code::SUCCESS);
+    assert_eq!(call(&mut board, 2, &[CPPR, 0xff]), code::SUCCESS);
+    let accepted = |board: &mut Board| {
+        board.be(2);
+        let mut frame = Frame::default();
+        frame.gpr[3] = XIRR;
+        board.exit(0, vector::SYSTEM_CALL, &mut frame);
+        let source = frame.gpr[4] & 0xff_ffff;
+        assert_eq!(board.hypercall(0, &[EOI, 0xff00_0000 | source]), code::SUCCESS);
+        source as u32
+    };
+    for (signal, number) in [(0, 0), (1, source::LAN), (0, 0)] {
+        assert_eq!(call(&mut board, 2, &[SIGNAL, LAN_UNIT, signal]), code::SUCCESS);
+        assert_eq!(send(&mut board, 0, 100), code::SUCCESS);
+        assert_eq!(accepted(&mut board), number, "signal {signal}");
+        assert_eq!(accepted(&mut board), 0, "once for each frame");
+    }
 }
 
 /// Something that a guest may do to its own table or its port.
