@@ -150,7 +150,8 @@ fn one_dies() -> anyhow::Result<()> {
     machine.console("serves").expect("^sends 0$")?;
     // It has had a part, and more is on its way without an end.
     machine.console("dies").line(
-        "nc 10.0.0.1 5000 </dev/null | { head -c 3000000 | wc -c; echo c >/proc/sysrq-trigger; }",
+        "tail -f /dev/null | nc 10.0.0.1 5000 | \
+         { head -c 3000000 | wc -c; echo c >/proc/sysrq-trigger; }",
     );
     let mut receives = machine.console("receives");
     receives.line("wget -q -O /file http://10.0.0.1/file; md5sum /file");
