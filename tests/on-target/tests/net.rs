@@ -87,6 +87,15 @@ fn transfer(model: Model) -> anyhow::Result<()> {
     let sum = machine.console("old").expect("^([0-9a-f]{32})  /www/file$")?;
     let got = receive(&mut machine, "new")?;
     anyhow::ensure!(got == sum, "{got} was received, {sum} sent");
+    // Both ways by a program that says how fast.
+    machine.console("old").line("mkdir /tmp; iperf3 -s -D && echo serves $((0))");
+    machine.console("old").expect("^serves 0$")?;
+    for way in ["", "-R"] {
+        let mut new = machine.console("new");
+        new.line(&format!("mkdir -p /tmp; iperf3 -c 10.0.0.1 -n 16M {way}"));
+        new.expect(r"bits/sec +receiver$")?;
+        new.expect("^iperf Done.$")?;
+    }
     power_off(&mut machine, &["old", "new"])?;
     machine.wait_end()
 }

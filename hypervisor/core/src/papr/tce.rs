@@ -19,6 +19,8 @@ use k42_lib::{BusAddr, GuestAddr, RealAddr};
 
 /// A page of the bus.
 const PAGE: u64 = 1 << 12;
+/// The bits of an address within its page.
+const WITHIN: u64 = PAGE - 1;
 /// Bytes of an entry: the page's guest real address and two bits, big-endian.
 const ENTRY: u64 = 8;
 /// The port may read there.
@@ -72,13 +74,13 @@ impl Window {
         let page = at.value() / PAGE;
         let within = at.value() < LAN_WINDOW;
         let entry = within.then(|| machine.load_entry(table.offset(page.saturating_mul(ENTRY))))?;
-        let needs = [(Access::READ, READ), (Access::WRITE, WRITE)].into_iter();
-        let needs =
-            needs.filter(|(kind, _)| access.contains(*kind)).fold(0, |all, (_, bit)| all | bit);
-        let offset = at.value() % PAGE;
+        let lacks = |kind, bit| access.contains(kind) && entry & bit == 0;
+        if lacks(Access::READ, READ) || lacks(Access::WRITE, WRITE) {
+            return None;
+        }
+        let offset = at.value() & WITHIN;
         let left = usize::try_from(PAGE.saturating_sub(offset)).unwrap_or(0);
-        (entry & needs == needs)
-            .then(|| (GuestAddr::new(entry / PAGE * PAGE | offset), left.min(wanted)))
+        Some((GuestAddr::new(entry & !WITHIN).offset(offset), left.min(wanted)))
     }
 
     /// Where the entries of `count` pages from `at` on are; `None` unless all are in the window of
