@@ -43,7 +43,7 @@ fn description(tree: &Tree) -> Description {
 fn log(domains: &[Domain]) -> String {
     let bytes = write(Machine::Powernv9, Console::Framed, domains).unwrap();
     let hypervisor = Box::new(Hypervisor::new(Fake::new(64)));
-    hypervisor.init(hypervisor.machine.frames(), 1, 0);
+    hypervisor.init(hypervisor.machine.frames(), 1, 0, 0);
     hypervisor.start_all(&Archive::parse(&bytes).unwrap(), IMAGE, format_args!("test"));
     let mut decoder = Decoder::new();
     let output = hypervisor.machine.state().output.clone();
