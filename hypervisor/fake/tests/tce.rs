@@ -192,6 +192,22 @@ fn a_list_is_taken_up_to_its_first_wrong_entry() {
     }
 }
 
+/// Another domain's memory, which lies behind the table, has what would be entries.
+#[test]
+fn beyond_its_end_a_table_has_no_entries() {
+    let mut board = board();
+    open(&mut board, 1);
+    write_frame(&mut board, OUTGOING, 100);
+    let entries = (OUTGOING | BOTH).to_be_bytes().repeat(0x8000);
+    (0..END).step_by(0x4_0000).for_each(|at| board.poke(2, at, &entries));
+    for at in (0..1 << 32).step_by(16 << 20) {
+        assert_eq!(send(&mut board, at, 100), code::PARAMETER, "{at:#x}");
+        assert_eq!(post(&mut board, 1, at, 64), code::PARAMETER, "{at:#x}");
+    }
+    assert_eq!(put(&mut board, 1, 0, OUTGOING | BOTH), code::SUCCESS);
+    assert_eq!(send(&mut board, 0, 100), code::SUCCESS);
+}
+
 /// A frame goes from pages to pages that lie elsewhere in memory, in another order.
 #[test]
 fn a_frame_crosses_pages() {
