@@ -92,6 +92,7 @@ pub(crate) fn build(machine: Machine, plan: &Plan, guest: &Linux) -> Result<Doma
         weight: plan.weight,
         scheduling: plan.scheduling,
         rights: plan.rights.bits(),
+        lan: plan.lan,
         entry: image.entry_at(|segment| segment.physical_address).map_err(wrong)?,
         device_tree,
         // The kernel's first instructions switch to its own byte order; PAPR starts big-endian.

@@ -63,7 +63,8 @@ fn domains(
             }
             _ => None,
         };
-        let plan = plan(number, domain, held, store).with_context(context)?;
+        let numbers = (number, description.lan_number(domain));
+        let plan = plan(numbers, domain, held, store).with_context(context)?;
         found.push(domain_builder::build(description.model, &plan).with_context(context)?);
     }
     Ok(found)
@@ -91,9 +92,10 @@ impl Store {
     }
 }
 
-/// What the builder is told of a domain; `archive` is what a controller is to start.
+/// What the builder is told of a domain, by its own and its LAN's number; `archive` is what a
+/// controller is to start.
 fn plan(
-    number: u16,
+    (number, lan): (u16, u16),
     domain: &DomainDescription,
     archive: Option<File>,
     store: &mut Store,
@@ -135,6 +137,7 @@ fn plan(
         weight: domain.weight,
         scheduling: domain.scheduling,
         rights: domain.rights,
+        lan,
         guest,
     })
 }

@@ -78,6 +78,8 @@ pub struct Domain {
     pub papr: papr::DomainState,
     /// Its port of the logical LAN, if it is open.
     pub lan: Option<Port>,
+    /// Which LAN that is.
+    pub lan_number: u16,
     /// When its watchdog ends it, in timebase ticks.
     pub watchdog: Option<u64>,
     /// A refused hypercall has been reported.

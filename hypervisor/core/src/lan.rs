@@ -1,4 +1,5 @@
-//! The logical LAN: one switch, and a port for every domain with the right.
+//! The logical LANs: one switch, and a port for every domain with the right, on the LAN that it was
+//! made for. No frame goes from one LAN to another.
 //!
 //! Here is the switch: which ports a frame goes to. A port sends from its own address alone, so
 //! what can be learned has one row a port, and no row has to be forgotten for another. A port's
@@ -7,6 +8,10 @@
 pub mod port;
 
 use crate::domain::{DomainId, MAX_DOMAINS};
+use hv_abi::common::LAN_ADDRESS;
+
+/// As many LANs as could have a port, and the first: their numbers are from 0.
+pub const LANS: usize = MAX_DOMAINS + 1;
 
 /// An Ethernet address: the low 48 bits, as PAPR passes it in a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +22,7 @@ impl Mac {
 
     /// The address that is given to a domain's port: 52:4b:34:32:00 and its number.
     pub const fn of(id: DomainId) -> Mac {
-        Mac(0x524b_3432_0000 | id.number() as u64)
+        Mac(LAN_ADDRESS | id.number() as u64)
     }
 
     /// As it is in a register.
@@ -37,14 +42,15 @@ impl Mac {
 
     /// Whether it is one station's address, and not one that is given to a port.
     fn is_free(self) -> bool {
-        let given = self.0 >> 8 == 0x52_4b34_3200;
+        let given = self.0 >> 8 == LAN_ADDRESS >> 8;
         self != Mac::NONE && self.0 >> 48 == 0 && !self.is_group() && !given
     }
 }
 
 /// The switch. Sets of ports have a bit for each domain's number.
 pub struct Switch {
-    pub(crate) open: u64,
+    /// The open ports of each LAN.
+    pub(crate) open: [u64; LANS],
     /// Ports that have sent: where their addresses are is known.
     learned: u64,
     /// Addresses that ports have taken instead of those given to them.
@@ -54,7 +60,7 @@ pub struct Switch {
 impl Switch {
     /// A switch with no port open.
     pub(crate) const fn new() -> Switch {
-        Switch { open: 0, learned: 0, taken: [Mac::NONE; MAX_DOMAINS + 1] }
+        Switch { open: [0; LANS], learned: 0, taken: [Mac::NONE; MAX_DOMAINS + 1] }
     }
 
     fn mac(&self, id: DomainId) -> Mac {
@@ -73,30 +79,39 @@ impl Switch {
         None
     }
 
-    /// Opens a port.
-    pub fn open(&mut self, id: DomainId) {
-        self.open |= bit(id);
+    /// Opens a port of that LAN.
+    pub fn open(&mut self, id: DomainId, lan: u16) {
+        if let Some(open) = self.open.get_mut(usize::from(lan)) {
+            *open |= bit(id);
+        }
     }
 
     /// Closes a port: nothing of it is left.
     pub fn close(&mut self, id: DomainId) {
-        self.open &= !bit(id);
+        self.open.iter_mut().for_each(|open| *open &= !bit(id));
         self.learned &= !bit(id);
         if let Some(taken) = self.taken.get_mut(usize::from(id.number())) {
             *taken = Mac::NONE;
         }
     }
 
-    /// The ports that a frame goes to: its destination's where that is known, else all, as for
+    /// The ports that a frame goes to, all of the sender's LAN: its destination's where that is known, else all, as for
     /// broadcasts and groups, never the sender's. Learns where the source is; `None` when that is not the sender's
     /// own address.
-    pub fn route(&mut self, from: DomainId, destination: Mac, source: Mac) -> Option<u64> {
+    pub fn route(
+        &mut self,
+        from: DomainId,
+        lan: u16,
+        destination: Mac,
+        source: Mac,
+    ) -> Option<u64> {
+        let open = self.open.get(usize::from(lan)).copied()?;
         if source != self.mac(from) {
             return None;
         }
         self.learned |= bit(from);
-        let known = members(self.learned).find(|id| self.mac(*id) == destination);
-        Some(known.map_or(self.open, bit) & self.open & !bit(from))
+        let known = members(self.learned & open).find(|id| self.mac(*id) == destination);
+        Some(known.map_or(open, bit) & !bit(from))
     }
 }
 

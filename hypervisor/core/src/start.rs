@@ -34,6 +34,7 @@ impl fmt::Display for CreateError {
             CreateError::Personality => {
                 f.write_str("the hypervisor is built without its personality")
             }
+            CreateError::Lan(number) => write!(f, "there is no LAN {number}"),
             CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
             CreateError::Log => write!(f, "the measurement log is full: boot the machine again"),
             CreateError::Share(Refused::Full) => {
@@ -99,6 +100,7 @@ impl<M: Machine> Hypervisor<M> {
                 vcpus: image.vcpus,
                 processors: image.scheduling.processors,
                 little_endian: image.little_endian,
+                lan: image.lan,
                 creator: DomainId::NONE,
             },
         )?;

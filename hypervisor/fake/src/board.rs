@@ -31,6 +31,8 @@ pub struct Guest {
     pub scheduling: Scheduling,
     /// The rights it is given.
     pub rights: Rights,
+    /// The LAN that it is on.
+    pub lan: u16,
     /// Bytes of its image, at guest real address 0.
     pub image: Vec<u8>,
 }
@@ -48,6 +50,7 @@ impl Guest {
             weight: 256,
             scheduling: Scheduling::default(),
             rights,
+            lan: 0,
             image,
         }
     }
@@ -216,6 +219,7 @@ fn domain(number: u16, guest: &Guest) -> Domain {
         weight: guest.weight,
         scheduling: guest.scheduling,
         rights: guest.rights.bits(),
+        lan: guest.lan,
         entry: 0,
         device_tree: 0x1000,
         little_endian: guest.personality == Personality::Xen,

@@ -61,6 +61,7 @@ const TESTS: &[(&str, Test)] = &[
     ("lanstation", lan::station),
     ("lanping", lan::ping),
     ("lansource", lan::source),
+    ("laninternet", lan::internet),
     ("lansink", lan::sink),
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),

@@ -16,6 +16,7 @@ mod lan;
 mod linux;
 mod memory;
 mod nested;
+mod net;
 mod papr;
 mod programs;
 mod schedule;
@@ -52,6 +53,7 @@ fn main() {
         figures::tests(),
         demo::tests(),
         nested::tests(),
+        net::tests(),
         papr::tests(),
         stress::tests(),
         trace::tests(),

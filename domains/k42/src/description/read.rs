@@ -19,7 +19,7 @@ const MOST_CREATED_NAME: usize = 16;
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
 const MACHINE: [&str; 3] = ["model", "processors", "memory"];
-const DOMAIN: [&str; 12] = [
+const DOMAIN: [&str; 13] = [
     "name",
     "kind",
     "kernel",
@@ -30,6 +30,7 @@ const DOMAIN: [&str; 12] = [
     "processors",
     "reserved",
     "rights",
+    "lan",
     "started-by",
     "console",
 ];
@@ -203,6 +204,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     {
         fields.wrong("kind", "a controller needs a right; write `rights = [\"control\"]`");
     }
+    let lan = lan(fields, rights);
     let started_by = started_by(fields, name, rights, reserved, before);
     let console_first = console_first(fields, before);
     Some(DomainDescription {
@@ -212,6 +214,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
         weight: weight?,
         scheduling: scheduling?,
         rights: rights?,
+        lan: lan?,
         started_by: started_by?,
         console_first: console_first?,
         kernel: kernel?,
@@ -299,6 +302,22 @@ fn rights(fields: &Fields<'_, '_>) -> Option<Rights> {
         rights |= *right;
     }
     Some(rights)
+}
+
+/// The name of the LAN that its port is on.
+fn lan(fields: &Fields<'_, '_>, rights: Option<Rights>) -> Option<Option<String>> {
+    if fields.value("lan").is_none() {
+        return Some(None);
+    }
+    let name = fields.text("lan", "\"office\"")?;
+    if !is_domain_name(name) {
+        fields.wrong("lan", "use 1 to 24 of the letters a to z, digits and `-`");
+    } else if rights.is_some_and(|rights| !rights.contains(Rights::LAN)) {
+        fields.wrong("lan", "it needs a right to a port; write `rights = [\"lan\"]`");
+    } else {
+        return Some(Some(name.into()));
+    }
+    None
 }
 
 /// The controller that starts the domain, which gives no right that it has not itself.

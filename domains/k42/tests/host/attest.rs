@@ -22,6 +22,7 @@ fn description(tree: &Tree) -> Description {
         weight: 256,
         scheduling: boot_archive::Scheduling::default(),
         rights: Rights::INPUT,
+        lan: None,
         started_by: None,
         console_first: false,
         kernel: tree.path("target/images/guest-kernel"),

@@ -2,19 +2,43 @@
 
 use crate::Hypervisor;
 use crate::domain::DomainId;
+use crate::frames::{Frames, Owner};
 use crate::hypercall::{Caller, Coded};
 use crate::machine::{Machine, ProcessorId};
+use crate::memory::OutOfMemory;
 use crate::vcpu::Times;
 use hv_abi::Rights;
 use hv_abi::common::code;
-use k42_lib::RealAddr;
+use k42_lib::radix::Access;
+use k42_lib::{BusAddr, GuestAddr, RealAddr};
 
 /// A domain has nothing of it.
 pub struct DomainState;
 
 impl DomainState {
-    pub(crate) const fn new() -> DomainState {
-        DomainState
+    pub(crate) fn new(
+        _: &impl Machine,
+        _: &mut Frames,
+        _: Owner,
+        _: Rights,
+    ) -> Result<DomainState, OutOfMemory> {
+        Ok(DomainState)
+    }
+
+    /// Every bus address is a guest real one.
+    pub(crate) fn translate(
+        &self,
+        _: &impl Machine,
+        at: BusAddr,
+        wanted: usize,
+        _: Access,
+    ) -> Option<(GuestAddr, usize)> {
+        Some((GuestAddr::new(at.value()), wanted))
+    }
+
+    #[cfg(feature = "walker")]
+    pub(crate) fn frames(&self) -> u64 {
+        0
     }
 }
 

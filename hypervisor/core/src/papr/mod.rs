@@ -1,6 +1,6 @@
 //! PAPR's personality: what an unmodified Linux asks of its platform (LoPAR). Here are its hypercalls
 //! (chapter 14); [`rtas`] is its firmware, [`clock`] the firmware's clock, [`xics`] its interrupt
-//! controller, [`vpa`] what a vCPU shares with the hypervisor.
+//! controller, [`vpa`] what a vCPU shares with the hypervisor, [`tce`] its bus addresses.
 //!
 //! All of it is in this folder, and the hypervisor is built without it, too: `absent.rs` then takes
 //! its place (feature `papr`). It uses the rest of the hypervisor; that knows no more of it than the
@@ -8,18 +8,23 @@
 
 mod clock;
 mod rtas;
+mod tce;
 mod vpa;
 mod xics;
 
 use crate::Hypervisor;
 use crate::domain::DomainId;
+use crate::frames::{Frames, Owner};
 use crate::hypercall::{Caller, Coded};
 use crate::machine::{InterruptMode, Machine, ProcessorId};
+use crate::memory::OutOfMemory;
 use crate::vcpu::{Ask, Times};
 use hv_abi::common::code;
 use hv_abi::papr::source;
 use hv_abi::{PaprCall, Rights};
-use k42_lib::{RealAddr, msr};
+use k42_lib::radix::Access;
+use k42_lib::{BusAddr, GuestAddr, RealAddr, msr};
+use tce::{Entries, Window};
 use vpa::Areas;
 use xics::{Presentation, Route};
 
@@ -44,11 +49,37 @@ pub struct DomainState {
     routes: [Route; source::COUNT],
     /// So many seconds its clock is ahead of the machine's.
     ahead: i64,
+    /// Its bus addresses.
+    window: Window,
 }
 
 impl DomainState {
-    pub(crate) const fn new() -> DomainState {
-        DomainState { routes: [Route::OFF; source::COUNT], ahead: 0 }
+    pub(crate) fn new(
+        machine: &impl Machine,
+        frames: &mut Frames,
+        owner: Owner,
+        rights: Rights,
+    ) -> Result<DomainState, OutOfMemory> {
+        let window = Window::new(machine, frames, owner, rights)?;
+        Ok(DomainState { routes: [Route::OFF; source::COUNT], ahead: 0, window })
+    }
+
+    /// The guest real address of a bus address, and how much of `wanted` bytes follows it there;
+    /// `None` where the domain's devices have no such access.
+    pub(crate) fn translate(
+        &self,
+        machine: &impl Machine,
+        at: BusAddr,
+        wanted: usize,
+        access: Access,
+    ) -> Option<(GuestAddr, usize)> {
+        self.window.translate(machine, at, wanted, access)
+    }
+
+    /// How many frames it takes.
+    #[cfg(feature = "walker")]
+    pub(crate) fn frames(&self) -> u64 {
+        self.window.frames()
     }
 }
 
@@ -144,6 +175,15 @@ impl<M: Machine> Hypervisor<M> {
             | PaprCall::SetMode { resource: ENDIAN | LOCATION, .. } => return Err(code::PARAMETER),
             // Breakpoints are not offered.
             PaprCall::SetMode { .. } => return Err(code::P2),
+            PaprCall::PutTce { bus, at, tce } => {
+                self.put_tces(caller, call, [bus, at, 1], Entries::Same(tce))?
+            }
+            PaprCall::StuffTce { bus, at, tce, count } => {
+                self.put_tces(caller, call, [bus, at, count], Entries::Same(tce))?
+            }
+            PaprCall::PutTceIndirect { bus, at, list, count } => {
+                self.put_tces(caller, call, [bus, at, count], Entries::Listed(list))?
+            }
             PaprCall::Rtas { arguments } => self.rtas(caller, arguments)?,
         }
         Ok(())
