@@ -17,6 +17,8 @@ use crate::{BuildError, File, Image, Plan, TIMEBASE_FREQUENCY};
 pub struct K42 {
     /// The guest kernel: an ELF file.
     pub kernel: File,
+    /// The hypercalls that the domain speaks: Xen's, but for a kernel that tests PAPR's.
+    pub personality: Personality,
     /// The kernel's own options.
     pub bootargs: String,
     /// What the kernel manages; a kernel that is a test by itself has nothing.
@@ -82,7 +84,7 @@ pub(crate) fn build(plan: &Plan, guest: &K42) -> Result<Domain, BuildError> {
     Ok(Domain {
         number: plan.number,
         name: plan.name.clone(),
-        personality: Personality::Xen,
+        personality: guest.personality,
         memory_size: plan.memory_size,
         vcpus: plan.vcpus,
         weight: plan.weight,

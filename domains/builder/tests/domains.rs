@@ -60,6 +60,7 @@ fn k42() -> K42 {
     };
     K42 {
         kernel: kernel.into(),
+        personality: Personality::Xen,
         bootargs: "trace".into(),
         application: Some(application),
         archive: None,

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use boot_archive::Console;
 use boot_archive::write::Domain;
+use boot_archive::{Console, Personality};
 use domain_builder::{File, Guest, Plan, k42, linux};
 
 use crate::description::{Description, DomainDescription, Kind};
@@ -113,6 +113,7 @@ fn plan(
             let found = Root::parse(&file).and_then(|files| files.find(program, environment));
             Guest::K42(k42::K42 {
                 kernel,
+                personality: Personality::Xen,
                 bootargs: bootargs.clone(),
                 archive: None,
                 application: Some(k42::Application {
@@ -124,9 +125,9 @@ fn plan(
                 }),
             })
         }
-        Kind::Bare { bootargs } | Kind::Controller { bootargs } => {
-            let bootargs = bootargs.clone();
-            Guest::K42(k42::K42 { kernel, bootargs, application: None, archive })
+        Kind::Bare { personality, bootargs } => Guest::K42(bare(kernel, *personality, bootargs)),
+        Kind::Controller { bootargs } => {
+            Guest::K42(k42::K42 { archive, ..bare(kernel, Personality::Xen, bootargs) })
         }
     };
     Ok(Plan {
@@ -140,4 +141,9 @@ fn plan(
         lan,
         guest,
     })
+}
+
+/// A kernel by itself.
+fn bare(kernel: File, personality: Personality, bootargs: &str) -> k42::K42 {
+    k42::K42 { kernel, personality, bootargs: bootargs.into(), application: None, archive: None }
 }

@@ -10,7 +10,7 @@ mod size;
 
 use std::path::{Path, PathBuf};
 
-pub use boot_archive::{Machine as Model, Processor};
+pub use boot_archive::{Machine as Model, Personality, Processor};
 pub use domain_builder::{Rights, Scheduling};
 pub use fields::{Problem, Problems};
 
@@ -86,6 +86,8 @@ pub enum Kind {
     },
     /// A kernel of ours by itself, such as a test.
     Bare {
+        /// The hypercalls that it speaks: Xen's, or in a test PAPR's.
+        personality: Personality,
         /// The kernel's options.
         bootargs: String,
     },

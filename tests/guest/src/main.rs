@@ -17,6 +17,7 @@ mod isolation;
 mod lan;
 mod latency;
 mod measure;
+mod platform;
 mod privilege;
 mod random;
 mod talk;
@@ -52,6 +53,7 @@ const TESTS: &[(&str, Test)] = &[
     ("chain", isolation::chain),
     ("fuzz", fuzz::fuzz),
     ("attack", attack::attack),
+    ("platform", platform::platform),
     ("hcall", bench::hypercall),
     ("echo", events::echo),
     ("ping", events::ping),

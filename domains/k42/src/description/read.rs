@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use boot_archive::{DEFAULT_WEIGHT, MAX_DOMAIN, MEMORY_GRANULE, Machine, is_domain_name};
+use boot_archive::{
+    DEFAULT_WEIGHT, MAX_DOMAIN, MEMORY_GRANULE, Machine, Personality, is_domain_name,
+};
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{Fields, Problems, Report};
@@ -418,7 +420,7 @@ fn controller(fields: &Fields<'_, '_>) -> Option<Kind> {
 
 fn bare(fields: &Fields<'_, '_>) -> Option<Kind> {
     fields.only(&[&DOMAIN[..], &BARE].concat());
-    Some(Kind::Bare { bootargs: text_or(fields, "bootargs", "")? })
+    Some(Kind::Bare { personality: Personality::Xen, bootargs: text_or(fields, "bootargs", "")? })
 }
 
 /// A text that may be left out; `None` when what is there is no text.

@@ -2,7 +2,7 @@
 //! whatever is changed.
 
 use boot_archive::write::{Domain, write};
-use boot_archive::{Archive, Console, Machine};
+use boot_archive::{Archive, Console, Machine, Personality};
 use hv_core::Hypervisor;
 use hv_fake::{Fake, IMAGE};
 use k42::attest::{compare, parts, read_log};
@@ -34,8 +34,8 @@ fn description(tree: &Tree) -> Description {
         processors: 1,
         memory: None,
         domains: vec![
-            domain("one", Kind::Bare { bootargs: "first".into() }),
-            domain("two", Kind::Bare { bootargs: "second".into() }),
+            domain("one", Kind::Bare { personality: Personality::Xen, bootargs: "first".into() }),
+            domain("two", Kind::Bare { personality: Personality::Xen, bootargs: "second".into() }),
         ],
     }
 }
@@ -86,7 +86,7 @@ fn whatever_is_changed_is_named() {
     assert_eq!(kernel, ["domain 2 (two): the guest kernel differs: its bytes are others"]);
 
     let words = |domain: &mut DomainDescription, words: &str| {
-        domain.kind = Kind::Bare { bootargs: words.into() };
+        domain.kind = Kind::Bare { personality: Personality::Xen, bootargs: words.into() };
     };
     let command_line = after(|description, _| words(&mut description.domains[0], "other"));
     assert_eq!(command_line, ["domain 1 (one): the device tree differs: its bytes are others"]);
