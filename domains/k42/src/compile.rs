@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use boot_archive::Console;
 use boot_archive::write::Domain;
-use domain_builder::{File, Guest, Plan, k42, linux};
+use domain_builder::{Disk, File, Guest, Plan, k42, linux};
 
 use crate::description::{Description, DomainDescription, Kind};
-use crate::files;
 use crate::program::Root;
+use crate::{disks, files};
 
 /// The most that QEMU loads as an initial file system, which is how the archive arrives.
 const MAX_ARCHIVE: usize = 128 << 20;
@@ -63,7 +63,11 @@ fn domains(
             }
             _ => None,
         };
-        let plan = plan(number, domain, held, store).with_context(context)?;
+        let disks = match domain.kind {
+            Kind::Storage => disks::all(description)?,
+            _ => Vec::new(),
+        };
+        let plan = plan(number, domain, (held, disks), store).with_context(context)?;
         found.push(domain_builder::build(description.model, &plan).with_context(context)?);
     }
     Ok(found)
@@ -91,11 +95,12 @@ impl Store {
     }
 }
 
-/// What the builder is told of a domain; `archive` is what a controller is to start.
+/// What the builder is told of a domain, with what a controller is to start and what a storage domain
+/// is to serve.
 fn plan(
     number: u16,
     domain: &DomainDescription,
-    archive: Option<File>,
+    (archive, disks): (Option<File>, Vec<Disk>),
     store: &mut Store,
 ) -> anyhow::Result<Plan> {
     let kernel = store.read(&domain.kernel)?;
@@ -113,6 +118,7 @@ fn plan(
                 kernel,
                 bootargs: bootargs.clone(),
                 archive: None,
+                disks,
                 application: Some(k42::Application {
                     system_library: store.read(&files::top().join(files::LINUX_COMPAT))?,
                     root: file.clone(),
@@ -122,9 +128,12 @@ fn plan(
                 }),
             })
         }
-        Kind::Bare { bootargs } | Kind::Controller { bootargs } => {
-            let bootargs = bootargs.clone();
-            Guest::K42(k42::K42 { kernel, bootargs, application: None, archive })
+        Kind::Bare { .. } | Kind::Controller { .. } | Kind::Storage => {
+            let bootargs = match &domain.kind {
+                Kind::Bare { bootargs } | Kind::Controller { bootargs } => bootargs.clone(),
+                _ => String::new(),
+            };
+            Guest::K42(k42::K42 { kernel, bootargs, application: None, archive, disks })
         }
     };
     Ok(Plan {

@@ -72,6 +72,7 @@ fn description(job: &Job) -> Description {
             scheduling: Scheduling::default(),
             rights: Rights::INPUT,
             started_by: None,
+            disks: Vec::new(),
             console_first: true,
             kernel: top.join(files::GUEST_KERNEL),
             kind: Kind::K42 {

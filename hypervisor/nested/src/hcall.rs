@@ -130,15 +130,21 @@ pub(crate) struct Rtas(pub(crate) AtomicU32);
 pub(crate) static POWER_OFF: Rtas = Rtas(AtomicU32::new(0));
 
 impl Rtas {
-    /// Calls it with one result, the status; whether that is success.
-    pub(crate) fn call<const N: usize>(&self, arguments: [u32; N]) -> bool {
-        let mut block = [0u32; 8];
-        let words = [self.0.load(Ordering::Relaxed), N as u32, 1].into_iter().chain(arguments);
+    /// Calls it; its results after the status, if that is success.
+    pub(crate) fn call<const N: usize, const R: usize>(
+        &self,
+        arguments: [u32; N],
+    ) -> Option<[u32; R]> {
+        let mut block = [0u32; 16];
+        let head = [self.0.load(Ordering::Relaxed), N as u32, 1 + R as u32];
+        let words = head.into_iter().chain(arguments);
         for (word, value) in block.iter_mut().zip(words) {
             *word = value.to_be();
         }
         let at = block.as_mut_ptr() as u64;
         let called = call1(number::RTAS, at)[0] == 0;
-        called && block.get(3 + N) == Some(&0)
+        let (status, results) = block.get(3 + N..)?.split_first()?;
+        let results = results.first_chunk::<R>()?.map(u32::from_be);
+        (called && *status == 0).then_some(results)
     }
 }

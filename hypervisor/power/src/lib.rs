@@ -3,9 +3,11 @@
 //!
 //! [`storage`] turns addresses into accesses, [`spr`] reaches special registers, [`vectors`] the
 //! vector ones; [`slot`] is a vCPU's place for registers, [`partition`] the partition table;
-//! [`tree`] reads the firmware's device tree; [`start`] brings up domains and other processors.
+//! [`tree`] reads the firmware's device tree; [`disks`] finds the machine's disks; [`start`] brings up
+//! domains and other processors.
 #![no_std]
 
+pub mod disks;
 pub mod partition;
 pub mod slot;
 pub mod spr;

@@ -8,6 +8,7 @@ mod attest;
 mod control;
 mod demo;
 mod diagnostics;
+mod disks;
 mod events;
 mod figures;
 mod isolation;
@@ -43,6 +44,7 @@ fn main() {
         events::tests(),
         isolation::tests(),
         diagnostics::tests(),
+        disks::tests(),
         lan::tests(),
         memory::tests(),
         programs::tests(),

@@ -7,7 +7,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::fields::{Fields, Problems, Report};
 use super::{
-    Description, DomainDescription, Kind, LEAST_MEMORY, Rights, TAKEN_MEMORY, scheduling, size,
+    Description, DomainDescription, Kind, LEAST_MEMORY, Rights, TAKEN_MEMORY, disks, scheduling,
+    size,
 };
 use crate::files;
 
@@ -19,7 +20,7 @@ const MOST_CREATED_NAME: usize = 16;
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
 const MACHINE: [&str; 3] = ["model", "processors", "memory"];
-const DOMAIN: [&str; 12] = [
+pub(super) const DOMAIN: [&str; 13] = [
     "name",
     "kind",
     "kernel",
@@ -31,6 +32,7 @@ const DOMAIN: [&str; 12] = [
     "reserved",
     "rights",
     "started-by",
+    "disks",
     "console",
 ];
 const LINUX: [&str; 2] = ["initrd", "command-line"];
@@ -107,11 +109,15 @@ fn whole(name: &str, report: &Report<'_>, source: &str) -> Option<Description> {
         memory: None,
         domains: Vec::new(),
     };
-    for mut fields in domains {
-        match domain(&mut fields, &description) {
+    let mut domains = domains;
+    for fields in &mut domains {
+        match domain(fields, &description) {
             Some(domain) => description.domains.push(domain),
             None => complete = false,
         }
+    }
+    if complete {
+        disks::served(&domains, &description);
     }
     description.memory = complete.then(|| memory(&machine, &description)).flatten();
     complete.then_some(description)
@@ -174,10 +180,11 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
         "linux" => (linux(fields), None),
         "k42" => (k42(fields), Some(files::GUEST_KERNEL)),
         "controller" => (controller(fields), Some(files::CONTROLLER)),
+        "storage" => (disks::storage(fields, before), Some(files::STORAGE)),
         "bare" => (bare(fields), None),
         other => {
             let text = format!(
-                "there is no kind \"{other}\"; write \"linux\", \"k42\", \"controller\" or \"bare\""
+                "there is no kind \"{other}\"; write \"linux\", \"k42\", \"controller\", \"storage\" or \"bare\""
             );
             fields.wrong("kind", text);
             return None;
@@ -203,6 +210,12 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     {
         fields.wrong("kind", "a controller needs a right; write `rights = [\"control\"]`");
     }
+    if let (Some(Kind::Storage), Some(rights)) = (&kind, rights)
+        && !rights.contains(disks::SERVER)
+    {
+        fields.wrong("kind", "it needs two rights; write `rights = [\"events\", \"lan\"]`");
+    }
+    let disks = disks::read(fields, rights, before);
     let started_by = started_by(fields, name, rights, reserved, before);
     let console_first = console_first(fields, before);
     Some(DomainDescription {
@@ -213,6 +226,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
         scheduling: scheduling?,
         rights: rights?,
         started_by: started_by?,
+        disks: disks?,
         console_first: console_first?,
         kernel: kernel?,
         kind: kind?,
@@ -410,7 +424,7 @@ fn text_or(fields: &Fields<'_, '_>, name: &str, default: &str) -> Option<String>
     }
 }
 
-fn list(
+pub(super) fn list(
     fields: &Fields<'_, '_>,
     name: &str,
     example: &str,
