@@ -8,6 +8,9 @@ IMAGES   := hypervisor hypervisor-nested guest-kernel linux-compat controller st
 PACKAGES := $(IMAGES:guest-kernel=guest-kernel-image)
 PROGRAMS := $(patsubst tests/programs/%.c,target/inputs/programs/%,$(wildcard tests/programs/*.c))
 
+# Linux's root file systems with modules, one for each kernel.
+NETS     := $(patsubst %,target/inputs/linux-net-%.cpio,6.1 6.12 6.12-64k)
+
 # Those that are built with the walker as well, for tests.
 WALKERS  := hypervisor hypervisor-nested
 
@@ -28,7 +31,7 @@ setup: tools inputs ## find or install the toolchain, QEMU and the ppc64le input
 tools:
 	@boot/setup/packages; status=$$?; boot/setup/toolchain && exit $$status
 
-inputs: target/inputs/root.cpio target/inputs/peer.cpio
+inputs: target/inputs/root.cpio target/inputs/peer.cpio $(NETS)
 
 # Kernels and busybox. The script knows what is there already, and then leaves this file as it is.
 target/inputs/VERSIONS: tools
@@ -40,6 +43,9 @@ target/inputs/programs/%: tests/programs/%.c | tools
 
 target/inputs/root.cpio: boot/setup/rootfs $(shell find boot/rootfs) target/inputs/VERSIONS $(PROGRAMS) | tools
 	@boot/setup/rootfs
+
+target/inputs/linux-net-%.cpio: boot/setup/net $(shell find boot/rootfs-net) target/inputs/root.cpio
+	@boot/setup/net $*
 
 # The Linux that `make bench` compares with: one program, and KVM's modules for it.
 target/inputs/peer.cpio: $(wildcard tests/peer/*) target/inputs/VERSIONS target/inputs/programs/getppid
@@ -108,7 +114,7 @@ lint: tools ## check the format, and clippy's advice for host and target
 
 clean: ## remove what was built; what was downloaded and chosen stays
 	rm -rf target/power target/images target/release target/debug target/lint target/inputs/programs \
-	    target/inputs/root target/inputs/peer target/inputs/*.cpio
+	    target/inputs/root target/inputs/peer target/inputs/linux-net-* target/inputs/*.cpio
 
 distclean: ## remove target/, downloads included
 	rm -rf target

@@ -3,6 +3,8 @@
 
 cd "$(dirname "$0")/../.."
 mkdir -p target/setup
+# Programs that work for any user, where Debian has root alone look: depmod, mke2fs.
+export PATH="$PATH:/usr/sbin:/sbin"
 
 say() { echo "setup: $*" >&2; }
 
@@ -21,6 +23,15 @@ retry() {
     done
     return 1
 }
+
+# Print a folder as a cpio archive, the same bytes on every machine: sorted, owned by root, with one
+# time for every file. That time is long past, so that `ls -l` prints a year and not the hour,
+# whatever a domain takes the date to be.
+archive() (
+    cd "$1"
+    find . -exec touch -h -d @946684800 {} +
+    find . | LC_ALL=C sort | cpio --quiet --create --format newc --reproducible --owner +0:+0
+)
 
 # The Debian archive this machine itself uses: whatever its own apt sources name.
 debian_archive() {

@@ -1,5 +1,6 @@
 //! What every layer shares and what knows nothing of hypervisor or kernel: kinds of addresses
-//! ([`addr`]), bits of the Power ISA ([`msr`], [`lpcr`], [`vector`]) and radix trees ([`radix`]).
+//! ([`addr`]), bits of the Power ISA ([`msr`], [`lpcr`], [`vector`]), radix trees ([`radix`]) and dates
+//! ([`calendar`]).
 //!
 //! Bit numbers in comments are the ISA's (bit 0 is the most significant). Sources: Power ISA
 //! v3.0B and v3.1, Book III, with the section at each item.
@@ -7,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+pub mod calendar;
 pub mod lpcr;
 pub mod msr;
 pub mod radix;

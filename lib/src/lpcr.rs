@@ -2,6 +2,9 @@
 
 /// Bit 38: interrupts to the partition arrive little-endian.
 pub const ILE: u64 = 0x0200_0000;
+/// Bits 39:40: interrupts that come from a translated state arrive at [`crate::vector::TRANSLATED`]
+/// and stay in it (AIL = 3).
+pub const AIL_3: u64 = 0x0180_0000;
 /// Bit 41: process tables are used (radix).
 pub const UPRT: u64 = 0x0040_0000;
 /// Bit 43: the host translates by radix.

@@ -6,6 +6,9 @@ pub mod kernel;
 
 pub use kernel::*;
 
+/// Where the vectors begin for interrupts that leave translation on (AIL = 3).
+pub const TRANSLATED: u64 = 0xc000_0000_0000_4000;
+
 /// System reset.
 pub const SYSTEM_RESET: u16 = 0x100;
 /// External.

@@ -36,6 +36,8 @@ pub struct DomainImage<'a> {
     pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs: bits whose meaning is not ours.
     pub rights: u32,
+    /// The number of the LAN that it is on, if it may be on one: 0 to 62.
+    pub lan: u16,
     /// The guest real address of its first instruction.
     pub entry: u64,
     /// The guest real address of its device tree: r3 at entry.
@@ -143,6 +145,7 @@ impl<'a> DomainImage<'a> {
                     .zip(fields.optional("reserved-period", Fields::u64)?),
             },
             rights: fields.u32("rights")?,
+            lan: fields.optional("lan", Fields::u16)?.unwrap_or(0),
             entry: fields.u64("entry")?,
             device_tree: fields.u64("device-tree")?,
             little_endian: node.property("little-endian").is_some(),
@@ -156,6 +159,7 @@ impl<'a> DomainImage<'a> {
         valid(domain.weight > 0 || domain.scheduling.reserved.is_some(), "weight")?;
         valid(domain.scheduling.cap <= 100, "cap")?;
         valid(domain.scheduling.processors != 0, "processors")?;
+        valid(domain.lan <= MAX_DOMAIN, "lan")?;
         for (address, what) in [(domain.entry, "entry"), (domain.device_tree, "device-tree")] {
             if address >= domain.memory_size {
                 return Err(ArchiveError::OutsideMemory(place, what));

@@ -35,6 +35,8 @@ pub struct Domain {
     pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs (`hypervisor/abi`, `Rights`).
     pub rights: u32,
+    /// The number of the LAN that it is on, if it may be on one.
+    pub lan: u16,
     /// The guest real address of its first instruction.
     pub entry: u64,
     /// The guest real address of its device tree.
@@ -168,6 +170,9 @@ fn index(
             fdt.property_u64("reserved-period", period)?;
         }
         fdt.property_u32("rights", domain.rights)?;
+        if domain.lan != 0 {
+            fdt.property_u32("lan", domain.lan.into())?;
+        }
         fdt.property_u64("entry", domain.entry)?;
         fdt.property_u64("device-tree", domain.device_tree)?;
         if domain.little_endian {

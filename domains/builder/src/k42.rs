@@ -91,6 +91,7 @@ pub(crate) fn build(plan: &Plan, guest: &K42) -> Result<Domain, BuildError> {
         weight: plan.weight,
         scheduling: plan.scheduling,
         rights: plan.rights.bits(),
+        lan: plan.lan,
         entry: image.entry_at(|segment| segment.virtual_address & REAL).map_err(wrong)?,
         device_tree,
         little_endian: true,

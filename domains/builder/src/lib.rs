@@ -47,6 +47,8 @@ pub struct Plan {
     pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs.
     pub rights: Rights,
+    /// The number of the LAN that it is on, if it may be on one.
+    pub lan: u16,
     /// What runs in it.
     pub guest: Guest,
 }

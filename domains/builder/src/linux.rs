@@ -43,13 +43,19 @@ const RTAS: [u32; 5] = [
 ];
 
 /// What the tree announces of RTAS: properties of /rtas, and the tokens that call what they name.
-pub const RTAS_FUNCTIONS: [(&str, u32); 6] = [
+pub const RTAS_FUNCTIONS: [(&str, u32); 12] = [
     ("start-cpu", rtas::START_CPU),
     ("query-cpu-stopped-state", rtas::QUERY_CPU_STOPPED_STATE),
     ("power-off", rtas::POWER_OFF),
     ("system-reboot", rtas::SYSTEM_REBOOT),
     ("ibm,os-term", rtas::OS_TERM),
     ("stop-self", rtas::STOP_SELF),
+    ("get-time-of-day", rtas::GET_TIME_OF_DAY),
+    ("set-time-of-day", rtas::SET_TIME_OF_DAY),
+    ("ibm,get-xive", rtas::GET_XIVE),
+    ("ibm,set-xive", rtas::SET_XIVE),
+    ("ibm,int-on", rtas::INT_ON),
+    ("ibm,int-off", rtas::INT_OFF),
 ];
 
 /// The memory that the kernel keeps for RTAS. A page of the smallest size is the least it maps.
@@ -86,6 +92,7 @@ pub(crate) fn build(machine: Machine, plan: &Plan, guest: &Linux) -> Result<Doma
         weight: plan.weight,
         scheduling: plan.scheduling,
         rights: plan.rights.bits(),
+        lan: plan.lan,
         entry: image.entry_at(|segment| segment.physical_address).map_err(wrong)?,
         device_tree,
         // The kernel's first instructions switch to its own byte order; PAPR starts big-endian.

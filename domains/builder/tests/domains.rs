@@ -24,6 +24,7 @@ fn plan(guest: Guest) -> Plan {
         weight: 256,
         scheduling: domain_builder::Scheduling::default(),
         rights: Rights::INPUT,
+        lan: 0,
         guest,
     }
 }
@@ -151,9 +152,35 @@ fn linux_finds_all_it_needs() {
         }
         assert_eq!(cell(&tree, "/vdevice/vty@30000000", "reg"), 0x3000_0000);
         let vty = tree.find_node("/vdevice/vty@30000000").unwrap();
-        assert!(vty.property("interrupts").is_none());
+        assert_eq!(vty.property("interrupts").unwrap().value, [0, 0, 0x10, 0, 0, 0, 0, 0]);
+        assert!(tree.find_node("/vdevice/l-lan@30000002").is_none(), "it has no right to one");
         // boot_cpuid_phys is the first processor's number.
         assert_eq!(memory[domain.device_tree as usize + 28..][..4], [0; 4]);
+    }
+}
+
+#[test]
+fn a_linux_with_the_right_finds_its_port() {
+    let plan = Plan { rights: Rights::LAN, number: 60, ..plan(Guest::Linux(linux())) };
+    let domain = build(Machine::Powernv9, &plan).unwrap();
+    let memory = memory(&domain);
+    let tree = Fdt::new(&memory[domain.device_tree as usize..]).unwrap();
+    let port = "/vdevice/l-lan@30000002";
+    assert_eq!(value(&tree, port, "compatible"), b"IBM,l-lan\0");
+    assert_eq!(value(&tree, port, "device_type"), b"network\0");
+    assert_eq!(value(&tree, port, "local-mac-address"), b"RK42\0\x3c");
+    assert_eq!(cell(&tree, port, "reg"), 0x3000_0002);
+    assert_eq!(cell(&tree, port, "ibm,mac-address-filters"), 0);
+    let window: Vec<u8> =
+        [0x3000_0002u32, 0, 0, 0, 128 << 20].iter().flat_map(|cell| cell.to_be_bytes()).collect();
+    assert_eq!(value(&tree, port, "ibm,my-dma-window"), window);
+    assert_eq!(value(&tree, port, "interrupts"), [0, 0, 0x10, 1, 0, 0, 0, 0]);
+    let functions = value(&tree, "/rtas", "ibm,hypertas-functions");
+    for wanted in ["hcall-vio", "hcall-lLAN", "hcall-tce", "hcall-multi-tce"] {
+        assert!(
+            functions.split(|byte| *byte == 0).any(|name| name == wanted.as_bytes()),
+            "{wanted}"
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::string::String;
 use boot_archive::{DomainImage, Load, Personality};
 use hv_abi::guest::{Domctl, Sysctl};
 use hv_abi::xen::{
-    ARCH_LITTLE_ENDIAN, ARCH_PAPR, ARCH_PROCESSORS, Declaration, VcpuGuestContext, stub,
+    ARCH_LAN, ARCH_LITTLE_ENDIAN, ARCH_PAPR, ARCH_PROCESSORS, Declaration, VcpuGuestContext, stub,
 };
 use k42_lib::GuestAddr;
 use k42_measure::Digest;
@@ -66,6 +66,7 @@ pub(crate) fn create(image: &DomainImage<'_>) -> Result<(), i64> {
     let order = if image.little_endian { ARCH_LITTLE_ENDIAN } else { 0 };
     let mut arch = [papr | order, 0, 0];
     arch[ARCH_PROCESSORS] = image.scheduling.processors;
+    arch[ARCH_LAN] = image.lan.into();
     let new = CreateDomain {
         ssidref: image.rights,
         handle,

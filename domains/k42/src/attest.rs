@@ -101,12 +101,12 @@ pub fn parts(image: &[u8], at_boot: &[Domain], started: &[Domain]) -> Vec<Part> 
             let part = part(owner, what, domain.number, kind, 0, text.as_bytes());
             Part { text: Some(text), ..part }
         };
-        let Domain { name, vcpus, entry, device_tree, little_endian, .. } = domain;
+        let Domain { name, vcpus, entry, device_tree, little_endian, lan, .. } = domain;
         let personality = domain.personality.name();
         parts.push(text(
             "the description",
             Kind::Description,
-            format!("{name} {personality} vcpus {vcpus} little {little_endian}"),
+            format!("{name} {personality} vcpus {vcpus} little {little_endian} lan {lan}"),
         ));
         let rights = rights(domain);
         let bytes = rights.bits().to_le_bytes();

@@ -67,7 +67,8 @@ fn domains(
             Kind::Storage => disks::all(description)?,
             _ => Vec::new(),
         };
-        let plan = plan(number, domain, (held, disks), store).with_context(context)?;
+        let numbers = (number, description.lan_number(domain));
+        let plan = plan(numbers, domain, (held, disks), store).with_context(context)?;
         found.push(domain_builder::build(description.model, &plan).with_context(context)?);
     }
     Ok(found)
@@ -95,10 +96,10 @@ impl Store {
     }
 }
 
-/// What the builder is told of a domain, with what a controller is to start and what a storage domain
-/// is to serve.
+/// What the builder is told of a domain, by its own and its LAN's number, with what a controller is to
+/// start and what a storage domain is to serve.
 fn plan(
-    number: u16,
+    (number, lan): (u16, u16),
     domain: &DomainDescription,
     (archive, disks): (Option<File>, Vec<Disk>),
     store: &mut Store,
@@ -144,6 +145,7 @@ fn plan(
         weight: domain.weight,
         scheduling: domain.scheduling,
         rights: domain.rights,
+        lan,
         guest,
     })
 }

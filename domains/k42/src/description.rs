@@ -45,6 +45,8 @@ pub struct DomainDescription {
     pub scheduling: Scheduling,
     /// What it may ask of the hypervisor beyond its own affairs.
     pub rights: Rights,
+    /// The name of the LAN that it is on, if it is to be on one; that without a name if none is.
+    pub lan: Option<String>,
     /// The name of the controller that starts it, if that is not the hypervisor at boot.
     pub started_by: Option<String>,
     /// Its disks: files, which a storage domain of the machine serves.
@@ -123,6 +125,19 @@ impl Description {
     pub fn machine_memory(&self) -> u64 {
         let needed = (self.domains_memory() + LEAST_MEMORY).next_multiple_of(LEAST_MEMORY);
         self.memory.unwrap_or(needed)
+    }
+
+    /// The number of the LAN that this domain is on: those that have names are numbered from 1, in
+    /// the order of the domains.
+    pub fn lan_number(&self, domain: &DomainDescription) -> u16 {
+        let mut names: Vec<&String> = Vec::new();
+        for name in self.domains.iter().filter_map(|domain| domain.lan.as_ref()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let named = domain.lan.as_ref();
+        (1..).zip(names).find(|(_, name)| Some(*name) == named).map_or(0, |(number, _)| number)
     }
 
     /// The number, from 0, of the domain whose console is shown first: the one that asks for it,

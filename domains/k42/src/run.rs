@@ -71,6 +71,7 @@ fn description(job: &Job) -> Description {
             weight: boot_archive::DEFAULT_WEIGHT,
             scheduling: Scheduling::default(),
             rights: Rights::INPUT,
+            lan: None,
             started_by: None,
             disks: Vec::new(),
             console_first: true,

@@ -26,6 +26,8 @@ pub mod code {
 
 /// The unit address of a domain's port of the logical LAN.
 pub const LAN_UNIT: u64 = 0x3000_0002;
+/// The Ethernet address that domain N's port is given, without its last byte, which is N.
+pub const LAN_ADDRESS: u64 = 0x524b_3432_0000;
 
 /// H_MULTICAST_CTRL (LoPAR 16.4).
 pub mod multicast {

@@ -44,9 +44,10 @@ xen_sys::plain!(Declaration { at size digest });
 pub const ARCH_PAPR: u32 = 1;
 /// In the same word: vCPUs that the domain starts itself take interrupts little-endian.
 pub const ARCH_LITTLE_ENDIAN: u32 = 2;
-/// Which word has the processors that its vCPUs may run on, a bit for each; none for all. The
-/// third word is unused.
+/// Which word has the processors that its vCPUs may run on, a bit for each; none for all.
 pub const ARCH_PROCESSORS: usize = 1;
+/// Which word has the number of the LAN that its port is on.
+pub const ARCH_LAN: usize = 2;
 
 crate::hypercall_table! {
     /// A Xen hypercall, decoded.

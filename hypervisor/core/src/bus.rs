@@ -1,12 +1,15 @@
 //! A domain's memory as its virtual devices address it: by addresses on an I/O bus.
 //!
-//! For a domain of Xen's personality they are its guest real addresses. Nobody else knows that: a
-//! PAPR domain's table of translations (TCE) belongs here.
+//! What these are as guest real addresses [`DomainState::translate`] says, and nobody else knows: for
+//! a domain of Xen's personality the same, for a PAPR domain what its table of translations has.
 
+use crate::domain::Domain;
+use crate::lan::port::Port;
 use crate::machine::{Machine, Storage};
-use crate::memory::{GuestMemory, NotMapped};
+use crate::memory::GuestMemory;
+use crate::papr::DomainState;
 use k42_lib::radix::Access;
-use k42_lib::{BusAddr, GuestAddr, RealAddr};
+use k42_lib::{BusAddr, RealAddr};
 
 /// Memory that a domain names to a device in one register.
 #[derive(Clone, Copy)]
@@ -17,33 +20,52 @@ pub struct Descriptor {
     pub length: usize,
 }
 
-/// The bus of a domain whose slot is locked. An access fails where the domain has no memory.
+/// The bus of a domain whose slot is locked. An access fails, with `None`, where the domain has no
+/// memory, or the device no access to it.
 pub struct Bus<'a, M> {
-    /// The machine.
-    pub machine: &'a M,
-    /// The domain's memory.
-    pub memory: &'a GuestMemory,
+    machine: &'a M,
+    memory: &'a GuestMemory,
+    papr: &'a DomainState,
 }
 
-impl<M: Machine> Bus<'_, M> {
-    /// The guest real address of a bus address.
-    fn guest(at: BusAddr) -> GuestAddr {
-        GuestAddr::new(at.value())
+impl<'a, M: Machine> Bus<'a, M> {
+    /// A domain's bus, and the port that is there.
+    pub fn with_port(machine: &'a M, domain: &'a mut Domain) -> (Self, &'a mut Option<Port>) {
+        (Bus { machine, memory: &domain.memory, papr: &domain.papr }, &mut domain.lan)
+    }
+
+    /// A domain's bus.
+    pub fn new(machine: &'a M, domain: &'a Domain) -> Self {
+        Bus { machine, memory: &domain.memory, papr: &domain.papr }
     }
 
     /// The real storage at `at`, and how much of `wanted` bytes lies there in one piece.
-    fn piece(
+    fn piece(&self, at: BusAddr, wanted: usize, access: Access) -> Option<(RealAddr, usize)> {
+        let (at, wanted) = self.papr.translate(self.machine, at, wanted, access)?;
+        self.memory.piece(self.machine, at, wanted, access).ok()
+    }
+
+    /// Calls `each` with every piece of the `length` bytes at `start`, and how many come before it.
+    fn pieces(
         &self,
-        at: BusAddr,
-        wanted: usize,
+        start: BusAddr,
+        length: usize,
         access: Access,
-    ) -> Result<(RealAddr, usize), NotMapped> {
-        self.memory.piece(self.machine, Self::guest(at), wanted, access)
+        mut each: impl FnMut(RealAddr, usize, usize) -> Option<()>,
+    ) -> Option<()> {
+        let mut done: usize = 0;
+        while done < length {
+            let left = length.saturating_sub(done);
+            let (at, count) = self.piece(start.offset(done as u64), left, access)?;
+            each(at, done, count)?;
+            done = done.saturating_add(count);
+        }
+        Some(())
     }
 
     /// Whether all of this is the domain's memory, for this access.
     pub fn has(&self, at: BusAddr, length: usize, access: Access) -> bool {
-        self.memory.pieces(self.machine, Self::guest(at), length, access, |_, _| ()).is_ok()
+        self.pieces(at, length, access, |_, _, _| Some(())).is_some()
     }
 
     /// What a register names: a valid bit, seven bits of options that are not offered, length and
@@ -56,24 +78,30 @@ impl<M: Machine> Bus<'_, M> {
     }
 
     /// Loads an aligned doubleword, big-endian as all that PAPR's devices share with a guest.
-    pub fn load(&self, at: BusAddr) -> Result<u64, NotMapped> {
-        Ok(self.machine.load_entry(self.piece(at, 8, Access::READ)?.0))
+    pub fn load(&self, at: BusAddr) -> Option<u64> {
+        Some(self.machine.load_entry(self.piece(at, 8, Access::READ)?.0))
     }
 
     /// Stores an aligned doubleword, after all stores before it.
-    pub fn store(&self, at: BusAddr, value: u64) -> Result<(), NotMapped> {
+    pub fn store(&self, at: BusAddr, value: u64) -> Option<()> {
         self.machine.store_entry(self.piece(at, 8, Access::WRITE)?.0, value);
-        Ok(())
+        Some(())
     }
 
     /// Copies from the domain.
-    pub fn read(&self, from: BusAddr, into: &mut [u8]) -> Result<(), NotMapped> {
-        self.memory.read(self.machine, Self::guest(from), into)
+    pub fn read(&self, from: BusAddr, into: &mut [u8]) -> Option<()> {
+        self.pieces(from, into.len(), Access::READ, |real, done, count| {
+            self.machine.read(real, into.get_mut(done..)?.get_mut(..count)?);
+            Some(())
+        })
     }
 
     /// Copies to the domain.
-    pub fn write(&self, to: BusAddr, from: &[u8]) -> Result<(), NotMapped> {
-        self.memory.write(self.machine, Self::guest(to), from)
+    pub fn write(&self, to: BusAddr, from: &[u8]) -> Option<()> {
+        self.pieces(to, from.len(), Access::WRITE, |real, done, count| {
+            self.machine.write(real, from.get(done..)?.get(..count)?);
+            Some(())
+        })
     }
 
     /// Copies to the domain from another one's bus, or from its own.
@@ -83,15 +111,13 @@ impl<M: Machine> Bus<'_, M> {
         source: &Bus<'_, M>,
         from: BusAddr,
         length: usize,
-    ) -> Result<(), NotMapped> {
-        let mut done: usize = 0;
-        while done < length {
-            let (at, left) = (done as u64, length.saturating_sub(done));
-            let (target, room) = self.piece(to.offset(at), left, Access::WRITE)?;
-            let (origin, count) = source.piece(from.offset(at), room, Access::READ)?;
-            self.machine.copy(origin, target, count as u64);
-            done = done.saturating_add(count);
-        }
-        Ok(())
+    ) -> Option<()> {
+        self.pieces(to, length, Access::WRITE, |target, before, room| {
+            let from = from.offset(before as u64);
+            source.pieces(from, room, Access::READ, |origin, done, count| {
+                self.machine.copy(origin, target.offset(done as u64), count as u64);
+                Some(())
+            })
+        })
     }
 }

@@ -4,7 +4,8 @@
 use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS, PARAMETERS};
 use crate::events::Ports;
 use crate::frames::{FRAME_SIZE, Owner};
-use crate::machine::{Machine, Partition, Start};
+use crate::lan::LANS;
+use crate::machine::{InterruptMode, Machine, Partition, Start};
 use crate::memory::GuestMemory;
 use crate::report::line;
 use crate::schedule::Refused;
@@ -35,6 +36,8 @@ pub(crate) struct Creation<'a> {
     pub(crate) processors: Processors,
     /// It takes interrupts little-endian.
     pub(crate) little_endian: bool,
+    /// The LAN on which its port is, if it may have one.
+    pub(crate) lan: u16,
     /// The domain that creates it; [`DomainId::NONE`] at boot.
     pub(crate) creator: DomainId,
 }
@@ -44,9 +47,10 @@ pub(crate) struct Creation<'a> {
 impl fmt::Display for Creation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         #[rustfmt::skip]
-        let Creation { name, personality, vcpus, little_endian,
+        let Creation { name, personality, vcpus, little_endian, lan,
             rights: _, memory: _, processors: _, creator: _ } = self;
-        write!(f, "{name} {} vcpus {vcpus} little {little_endian}", personality.name())
+        let personality = personality.name();
+        write!(f, "{name} {personality} vcpus {vcpus} little {little_endian} lan {lan}")
     }
 }
 
@@ -63,6 +67,8 @@ pub enum CreateError {
     Load(u64),
     /// The hypervisor is built without its personality.
     Personality,
+    /// There is no LAN of that number.
+    Lan(u16),
     /// Rights that are none to be given.
     Rights(u32),
     /// The measurement log is full.
@@ -83,6 +89,7 @@ impl CreateError {
             CreateError::Vcpus(_)
             | CreateError::Load(_)
             | CreateError::Personality
+            | CreateError::Lan(_)
             | CreateError::Rights(_)
             | CreateError::Disk(_)
             | CreateError::Share(_) => errno::EINVAL,
@@ -117,12 +124,16 @@ impl<M: Machine> Hypervisor<M> {
             Personality::Papr => papr::RIGHTS.ok_or(CreateError::Personality)?,
             Personality::Xen => Rights::XEN,
         });
+        if usize::from(new.lan) >= LANS {
+            return Err(CreateError::Lan(new.lan));
+        }
         let owner = Owner::domain(id.number());
         let mut frames = self.frames.lock();
         let memory = GuestMemory::new(&self.machine, &mut frames, owner, new.memory);
         let shares = new.personality == Personality::Xen;
         let shared = shares.then(|| frames.allocate(&self.machine, FRAME_SIZE, owner));
-        let (Ok(memory), None | Some(Some(_))) = (memory, shared) else {
+        let papr = papr::DomainState::new(&self.machine, &mut frames, owner, rights);
+        let (Ok(memory), None | Some(Some(_)), Ok(papr)) = (memory, shared, papr) else {
             // What it has got already is given back.
             let free = frames.count(Owner::FREE).saturating_add(frames.count(owner)) as u64;
             return Err(CreateError::Memory(new.memory, free.saturating_mul(FRAME_SIZE)));
@@ -139,9 +150,11 @@ impl<M: Machine> Hypervisor<M> {
             shared: shared.flatten(),
             handle: 0,
             lan: None,
+            lan_number: new.lan,
             vcpu_infos: [None; MAX_DOMAIN_VCPUS],
             polling: 0,
-            little_endian_interrupts: new.little_endian,
+            interrupts: InterruptMode { little_endian: new.little_endian, translated: false },
+            papr,
             watchdog: None,
             refusal_reported: false,
             parameters: [0; PARAMETERS.len()],

@@ -130,7 +130,7 @@ impl<M: Machine> Hypervisor<M> {
             let mut bytes = [0; 8];
             domain.memory.read(&self.machine, locate(frame, address)?, &mut bytes).ok()?;
             // The kernel's byte order: a call of RTAS changes that in the MSR.
-            let little = domain.little_endian_interrupts;
+            let little = domain.interrupts.little_endian;
             Some(if little { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) })
         };
         let [_, stack, ..] = frame.gpr;

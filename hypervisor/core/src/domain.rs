@@ -3,7 +3,9 @@
 use crate::console::NAME;
 use crate::events::Ports;
 use crate::lan::port::Port;
+use crate::machine::InterruptMode;
 use crate::memory::GuestMemory;
+use crate::papr;
 use crate::vcpu::VcpuId;
 use arrayvec::{ArrayString, ArrayVec};
 use hv_abi::Rights;
@@ -70,10 +72,14 @@ pub struct Domain {
     pub vcpu_infos: [Option<GuestAddr>; MAX_DOMAIN_VCPUS],
     /// The vCPUs that wait for ports whatever is masked (SCHEDOP_poll): a bit each.
     pub polling: u8,
-    /// It takes interrupts little-endian: vCPUs started later do so too.
-    pub little_endian_interrupts: bool,
+    /// How vCPUs take interrupts that are started from now on.
+    pub interrupts: InterruptMode,
+    /// What it has of PAPR's personality.
+    pub papr: papr::DomainState,
     /// Its port of the logical LAN, if it is open.
     pub lan: Option<Port>,
+    /// Which LAN that is.
+    pub lan_number: u16,
     /// When its watchdog ends it, in timebase ticks.
     pub watchdog: Option<u64>,
     /// A refused hypercall has been reported.

@@ -88,9 +88,15 @@ impl<M: Machine> Hypervisor<M> {
         self.unmap_all_lent(id);
         let mut slot = self.domain(id);
         let Some(domain) = slot.take() else { return DomainId::NONE };
+        let mut frames = self.frames.lock();
         for vcpu in &domain.vcpus {
-            self.vcpu(*vcpu).status.lock().state = State::Unused;
+            let mut status = self.vcpu(*vcpu).status.lock();
+            for page in status.papr.held() {
+                frames.give_back(page);
+            }
+            status.state = State::Unused;
         }
+        drop(frames);
         let partition = Partition(id.number().into());
         self.machine.set_partition(partition, [0, 0]);
         self.machine.flush_partition(partition);

@@ -8,6 +8,7 @@ use crate::Hypervisor;
 use crate::domain::{Domain, DomainId, MAX_DOMAIN_VCPUS};
 use crate::machine::{Machine, Storage};
 use crate::vcpu::Ask;
+use hv_abi::papr::source;
 use k42_lib::{GuestAddr, RealAddr};
 use k42_wire::Channel;
 use xen_sys::errno;
@@ -237,6 +238,7 @@ impl<M: Machine> Hypervisor<M> {
         if let Some(first) = self.vcpus_of(id).first() {
             self.wake(*first);
             self.event_raise(id, VIRQ_CONSOLE);
+            self.papr_raise(id, source::CONSOLE);
         }
     }
 

@@ -205,7 +205,15 @@ impl<M: Machine> Hypervisor<M> {
         if asked.intersects(Ask::STOP | Ask::TIMES) {
             self.stop_or_tell(processor, current, slot);
         }
-        if !asked.contains(Ask::INTERRUPT) || !slot.status.lock().interrupts.pending() {
+        if asked.contains(Ask::RESET) {
+            // It would spoil what an interrupt has just left in registers.
+            if frame.msr & msr::RI == 0 {
+                slot.ask(asked.intersection(Ask::RESET | Ask::INTERRUPT));
+                return self.machine.request_window();
+            }
+            self.interrupt(frame, vector::SYSTEM_RESET, frame.nip, 0);
+        }
+        if !asked.contains(Ask::INTERRUPT) || !slot.status.lock().papr.pending() {
             return;
         }
         slot.ask(Ask::INTERRUPT); // until the guest has accepted it
@@ -230,13 +238,22 @@ impl<M: Machine> Hypervisor<M> {
         }
     }
 
-    /// Makes the guest take an interrupt, as the processor would: real mode, its byte order.
+    /// Makes the guest take an interrupt, as the processor would: in its byte order, and in real mode
+    /// unless it is set to stay translated.
     fn interrupt(&self, frame: &mut Frame, vector: u16, nip: u64, information: u64) {
         let msr = (frame.msr & !msr::SRR1_INFORMATION) | information;
         self.machine.set_interrupted_state(nip, msr);
-        let order = if self.machine.interrupt_endian() { msr::LE } else { 0 };
-        frame.nip = u64::from(vector);
-        frame.msr = msr::SF | msr::ME | order;
+        let mode = self.machine.interrupt_mode();
+        let order = if mode.little_endian { msr::LE } else { 0 };
+        let relocation = frame.msr & (msr::IR | msr::DR);
+        let stays = mode.translated && relocation == msr::IR | msr::DR;
+        let (base, relocation) = if stays && vector != vector::SYSTEM_RESET {
+            (vector::TRANSLATED, relocation)
+        } else {
+            (0, 0)
+        };
+        frame.nip = base | u64::from(vector);
+        frame.msr = msr::SF | msr::ME | order | relocation;
     }
 }
 

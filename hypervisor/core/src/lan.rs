@@ -1,4 +1,5 @@
-//! The logical LAN: one switch, and a port for every domain with the right.
+//! The logical LANs: one switch, and a port for every domain with the right, on the LAN that it was
+//! made for. No frame goes from one LAN to another.
 //!
 //! Here is the switch: which ports a frame goes to. A port sends from its own address alone, so the
 //! switch knows where each is and has nothing to learn: what is for one station reaches nobody else,
@@ -8,6 +9,10 @@
 pub mod port;
 
 use crate::domain::{DomainId, MAX_DOMAINS};
+use hv_abi::common::LAN_ADDRESS;
+
+/// As many LANs as could have a port, and the first: their numbers are from 0.
+pub const LANS: usize = MAX_DOMAINS + 1;
 
 /// An Ethernet address: the low 48 bits, as PAPR passes it in a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +23,7 @@ impl Mac {
 
     /// The address that is given to a domain's port: 52:4b:34:32:00 and its number.
     pub const fn of(id: DomainId) -> Mac {
-        Mac(0x524b_3432_0000 | id.number() as u64)
+        Mac(LAN_ADDRESS | id.number() as u64)
     }
 
     /// As it is in a register.
@@ -38,14 +43,15 @@ impl Mac {
 
     /// Whether it is one station's address, and not one that is given to a port.
     fn is_free(self) -> bool {
-        let given = self.0 >> 8 == 0x52_4b34_3200;
+        let given = self.0 >> 8 == LAN_ADDRESS >> 8;
         self != Mac::NONE && self.0 >> 48 == 0 && !self.is_group() && !given
     }
 }
 
 /// The switch. Sets of ports have a bit for each domain's number.
 pub struct Switch {
-    pub(crate) open: u64,
+    /// The open ports of each LAN.
+    pub(crate) open: [u64; LANS],
     /// Addresses that ports have taken instead of those given to them.
     taken: [Mac; MAX_DOMAINS + 1],
 }
@@ -53,7 +59,7 @@ pub struct Switch {
 impl Switch {
     /// A switch with no port open.
     pub(crate) const fn new() -> Switch {
-        Switch { open: 0, taken: [Mac::NONE; MAX_DOMAINS + 1] }
+        Switch { open: [0; LANS], taken: [Mac::NONE; MAX_DOMAINS + 1] }
     }
 
     fn mac(&self, id: DomainId) -> Mac {
@@ -71,25 +77,29 @@ impl Switch {
         None
     }
 
-    /// Opens a port.
-    pub fn open(&mut self, id: DomainId) {
-        self.open |= bit(id);
+    /// Opens a port of that LAN.
+    pub fn open(&mut self, id: DomainId, lan: u16) {
+        if let Some(open) = self.open.get_mut(usize::from(lan)) {
+            *open |= bit(id);
+        }
     }
 
     /// Closes a port: nothing of it is left.
     pub fn close(&mut self, id: DomainId) {
-        self.open &= !bit(id);
+        self.open.iter_mut().for_each(|open| *open &= !bit(id));
         if let Some(taken) = self.taken.get_mut(usize::from(id.number())) {
             *taken = Mac::NONE;
         }
     }
 
-    /// The ports that a frame goes to: the one with its destination's address, or all for a group, as
-    /// for a broadcast, never the sender's. `None` when the source is not the sender's own address.
-    pub fn route(&self, from: DomainId, destination: Mac, source: Mac) -> Option<u64> {
+    /// The ports that a frame goes to, all of the sender's LAN: the one with its destination's address, or
+    /// all for a group, as for a broadcast, never the sender's. `None` when the source is not the sender's
+    /// own address.
+    pub fn route(&self, from: DomainId, lan: u16, destination: Mac, source: Mac) -> Option<u64> {
+        let open = self.open.get(usize::from(lan)).copied()?;
         let all = destination.is_group();
         let meant = |id: &DomainId| all || self.mac(*id) == destination;
-        let ports = members(self.open & !bit(from)).filter(meant).fold(0, |set, id| set | bit(id));
+        let ports = members(open & !bit(from)).filter(meant).fold(0, |set, id| set | bit(id));
         (source == self.mac(from)).then_some(ports)
     }
 }

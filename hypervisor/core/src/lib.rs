@@ -50,7 +50,7 @@ pub mod vcpu;
 pub mod walker;
 
 pub use exit::Next;
-pub use machine::{Fault, Frame, Machine, Partition, ProcessorId, Start, Storage};
+pub use machine::{Fault, Frame, InterruptMode, Machine, Partition, ProcessorId, Start, Storage};
 pub use vcpu::VcpuId;
 
 use arrayvec::ArrayVec;
@@ -101,6 +101,8 @@ pub struct Hypervisor<M> {
     processors: AtomicU32,
     /// Timebase at the hypervisor's entry.
     entered: AtomicU64,
+    /// When the timebase was 0, in seconds since 1970 began.
+    epoch: AtomicU64,
 }
 
 /// What a processor knows of its vCPU without taking a lock.
@@ -213,6 +215,7 @@ impl<M: Machine> Hypervisor<M> {
             lan: Mutex::new(Switch::new()),
             processors: AtomicU32::new(1),
             entered: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
         }
     }
 

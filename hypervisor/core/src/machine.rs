@@ -62,8 +62,18 @@ pub struct Start {
     pub stack: u64,
     /// Starts little-endian.
     pub little_endian: bool,
-    /// Takes its interrupts little-endian.
-    pub little_endian_interrupts: bool,
+    /// How it takes its interrupts.
+    pub interrupts: InterruptMode,
+}
+
+/// How a vCPU takes its interrupts (Power ISA v3.0B, Book III, 2.2, LPCR).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterruptMode {
+    /// Little-endian (ILE).
+    pub little_endian: bool,
+    /// Those that come from a translated state stay in it, at the kernel's addresses (AIL = 3);
+    /// otherwise they arrive in real mode.
+    pub translated: bool,
 }
 
 /// A partition number (LPID): a domain's number, never 0, which is the hypervisor itself.
@@ -115,10 +125,11 @@ pub trait Machine: Sync + Deref<Target: Storage> {
     fn holder(&self, vcpu: VcpuId) -> Option<ProcessorId>;
     /// Prepares a vCPU that does not run to start.
     fn install(&self, vcpu: VcpuId, start: &Start);
-    /// Sets the byte order in which the vCPU now on this processor takes interrupts.
-    fn set_interrupt_endian(&self, little: bool);
-    /// Whether that vCPU takes interrupts little-endian.
-    fn interrupt_endian(&self) -> bool;
+    /// Sets how the vCPU now on this processor takes interrupts; false where the machine cannot do
+    /// that, and nothing has changed.
+    fn set_interrupt_mode(&self, mode: InterruptMode) -> bool;
+    /// How that vCPU takes interrupts.
+    fn interrupt_mode(&self) -> InterruptMode;
     /// Sets the registers that hold an interrupted state (SRR0, SRR1) for the vCPU now on this
     /// processor.
     fn set_interrupted_state(&self, nip: u64, msr: u64);

@@ -176,6 +176,7 @@ impl<M: Machine> Hypervisor<M> {
     ) {
         status.account.charge(processor.rank, now.saturating_sub(processor.since));
         status.enter(state, now);
+        status.papr.left(&self.machine);
         processor.unseat();
         let Status { domain, server, .. } = *status;
         self.trace(processor, TRC_SCHED_SWITCH_INFPREV, || [domain.number().into(), server, 0]);
@@ -239,6 +240,8 @@ impl<M: Machine> Hypervisor<M> {
             return false; // its domain was ended or paused in between, or another runs it
         }
         status.enter(State::Running, now);
+        let times = status.times;
+        status.papr.dispatched(&self.machine, processor.id, &times);
         processor.since = now;
         processor.rank = rank;
         let slice = now.saturating_add(SLICE_TICKS).min(processor.look_due(now).max(now));

@@ -35,6 +35,7 @@ impl fmt::Display for CreateError {
             CreateError::Personality => {
                 f.write_str("the hypervisor is built without its personality")
             }
+            CreateError::Lan(number) => write!(f, "there is no LAN {number}"),
             CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
             CreateError::Disk(number) => write!(
                 f,
@@ -50,13 +51,16 @@ impl fmt::Display for CreateError {
 }
 
 impl<M: Machine> Hypervisor<M> {
-    /// Gives it storage and processors. `entered` is the timebase at the image's first instruction.
-    pub fn init(&self, mut frames: Frames, processors: u32, entered: u64) {
+    /// Gives it storage, processors and the time: `entered` is the timebase at the image's first
+    /// instruction, `clock` what time it is now, in seconds since 1970 began, as far as is known.
+    pub fn init(&self, mut frames: Frames, processors: u32, entered: u64, clock: u64) {
         let most = u32::try_from(MAX_PROCESSORS).unwrap_or(u32::MAX);
         self.log.lock().start = frames.allocate(&self.machine, measure::SIZE, Owner::PLATFORM);
         *self.frames.lock() = frames;
         self.processors.store(processors.clamp(1, most), Ordering::Relaxed);
         self.entered.store(entered, Ordering::Relaxed);
+        let passed = self.machine.timebase().checked_div(M::TICKS_PER_SECOND).unwrap_or(0);
+        self.epoch.store(clock.saturating_sub(passed), Ordering::Relaxed);
     }
 
     /// Frames that nobody owns.
@@ -111,6 +115,7 @@ impl<M: Machine> Hypervisor<M> {
                 vcpus: image.vcpus,
                 processors: image.scheduling.processors,
                 little_endian: image.little_endian,
+                lan: image.lan,
                 creator: DomainId::NONE,
             },
         )?;
@@ -140,7 +145,7 @@ impl<M: Machine> Hypervisor<M> {
                 argument: image.device_tree,
                 stack: 0,
                 little_endian: image.little_endian,
-                little_endian_interrupts: image.little_endian,
+                interrupts: domain.interrupts,
             },
         )
     }

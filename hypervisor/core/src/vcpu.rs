@@ -3,7 +3,7 @@
 
 use crate::domain::DomainId;
 use crate::machine::ProcessorId;
-use crate::papr::Presentation;
+use crate::papr;
 use crate::schedule::account::{Account, Share};
 use crate::schedule::queue::{Processors, bit};
 use boot_archive::DEFAULT_WEIGHT;
@@ -110,8 +110,8 @@ pub struct Status {
     pub fresh: bool,
     /// An event came while it was not blocked: the next block returns at once.
     pub woken: bool,
-    /// Its interrupt controller.
-    pub interrupts: Presentation,
+    /// What it has of PAPR's personality.
+    pub papr: papr::VcpuState,
     /// It has its first registers: it may be let run.
     pub initialised: bool,
     /// It runs, and is to stop at its next exit.
@@ -141,7 +141,7 @@ impl Status {
         pauses: 0,
         fresh: false,
         woken: false,
-        interrupts: Presentation::new(),
+        papr: papr::VcpuState::new(),
         initialised: false,
         stopping: false,
         timer: u64::MAX,
@@ -176,6 +176,8 @@ bitflags::bitflags! {
         const EXAMINE = 1 << 5;
         /// Leave the processor, which has to choose anew.
         const PREEMPT = 1 << 6;
+        /// Take a system reset interrupt.
+        const RESET = 1 << 7;
     }
 }
 

@@ -117,10 +117,15 @@ impl<M: Machine> Hypervisor<M> {
         let traced = self.traced();
         let all = All { hv: self, domains: &domains, frames: &frames, traced };
         all.owners(wrong);
-        let ports = all.living().filter(|(_, domain)| domain.lan.is_some());
-        let ports = ports.fold(0, |open, (id, _)| open | crate::lan::bit(id));
-        if switch.open != ports {
-            wrong(format_args!("ports {ports:#x} are open, the switch knows {:#x}", switch.open));
+        for (lan, open) in (0..).zip(switch.open) {
+            let own = |domain: &Domain| domain.lan.is_some() && domain.lan_number == lan;
+            let ports = all.living().filter(|(_, domain)| own(domain));
+            let ports = ports.fold(0, |open, (id, _)| open | crate::lan::bit(id));
+            if open != ports {
+                wrong(format_args!(
+                    "LAN {lan}: ports {ports:#x} are open, the switch has {open:#x}"
+                ));
+            }
         }
         let (mut borrowed, mut uses) = (0_u64, [0_u64; crate::domain::MAX_DOMAINS + 1]);
         for (id, domain) in all.living() {
@@ -140,6 +145,11 @@ impl<M: Machine> Hypervisor<M> {
                 wrong(format_args!("{id:?}: its grants count {counted:#x} uses, not {there:#x}"));
             }
         }
+        // What vCPUs share with the hypervisor is held as if it were lent.
+        let held = vcpus.iter().filter(|status| status.state != State::Unused);
+        let held =
+            held.fold(0, |sum: u64, status| sum.saturating_add(status.papr.held().count() as u64));
+        let borrowed = borrowed.saturating_add(held);
         let lent = frames.all().fold(0, |sum: u64, (_, lent)| sum.saturating_add(lent.into()));
         if lent != borrowed {
             wrong(format_args!("pages are lent {lent} times and mapped {borrowed} times"));
@@ -269,7 +279,8 @@ impl<M: Machine> All<'_, M> {
             let counted = domain.memory.size();
             wrong(format_args!("{id:?}: {memory:#x} bytes are mapped of {counted:#x}"));
         }
-        let used = [memory / FRAME_SIZE, domain.memory.table_frames(), self.shared_frames(domain)];
+        let (tables, window) = (domain.memory.table_frames(), domain.papr.frames());
+        let used = [memory / FRAME_SIZE, tables, self.shared_frames(domain), window];
         let owned = self.frames.count(owner) as u64;
         if owned != used.into_iter().fold(0, u64::saturating_add) {
             wrong(format_args!("{id:?}: it has {owned} frames and uses {used:?}"));

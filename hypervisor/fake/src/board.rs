@@ -9,6 +9,9 @@ use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId, Storage, VcpuId};
 use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
 
+/// The time at which the machine starts: 2026-11-27, 12:34:56.
+pub const CLOCK: u64 = 1_795_782_896;
+
 /// What stands for the hypervisor's own image.
 pub const IMAGE: &[u8] = b"the hypervisor's code and constants";
 
@@ -29,6 +32,8 @@ pub struct Guest {
     pub scheduling: Scheduling,
     /// The rights it is given.
     pub rights: Rights,
+    /// The LAN that it is on.
+    pub lan: u16,
     /// Bytes of its image, at guest real address 0.
     pub image: Vec<u8>,
     /// Which of [`DISKS`] it has; the first at 1 TiB, and so on.
@@ -48,6 +53,7 @@ impl Guest {
             weight: 256,
             scheduling: Scheduling::default(),
             rights,
+            lan: 0,
             image,
             disks: Vec::new(),
         }
@@ -70,7 +76,7 @@ impl Board {
     /// A board with `mebibytes` of storage, `processors`, and these guests as domains 1, 2, …
     pub fn new(mebibytes: u64, processors: u32, guests: &[Guest]) -> Board {
         let hv = Box::new(Hypervisor::new(Fake::new(mebibytes)));
-        hv.init(hv.machine.frames(), processors, 0);
+        hv.init(hv.machine.frames(), processors, 0, CLOCK);
         hv.machine.state().deadline = u64::MAX;
         let free_at_start = hv.free_frames();
         let processors = (0..processors).map(|n| Processor::new(ProcessorId(n))).collect();
@@ -223,6 +229,7 @@ fn domain(number: u16, guest: &Guest) -> Domain {
         weight: guest.weight,
         scheduling: guest.scheduling,
         rights: guest.rights.bits(),
+        lan: guest.lan,
         entry: 0,
         device_tree: 0x1000,
         little_endian: guest.personality == Personality::Xen,

@@ -9,11 +9,14 @@ mod board;
 mod check;
 pub mod fuzz;
 
-pub use board::{Board, Guest, IMAGE};
+pub use board::{Board, CLOCK, Guest, IMAGE};
 
 use hv_core::frames::{Entry, FRAME_SIZE, Frames};
 use hv_core::memory::disk::Disk;
-use hv_core::{Fault, Frame, Hypervisor, Machine, Partition, ProcessorId, Start, Storage, VcpuId};
+use hv_core::{
+    Fault, Frame, Hypervisor, InterruptMode, Machine, Partition, ProcessorId, Start, Storage,
+    VcpuId,
+};
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{GuestAddr, RealAddr};
 use spin::{Mutex, MutexGuard};
@@ -73,8 +76,10 @@ pub struct State {
     pub interrupted: Option<(u64, u64)>,
     /// The registers of vCPUs that are on no processor, by their places.
     pub registers: BTreeMap<usize, Frame>,
-    /// Interrupts arrive little-endian.
-    pub little_endian: bool,
+    /// How interrupts arrive.
+    pub interrupts: InterruptMode,
+    /// They cannot arrive translated.
+    pub only_real_mode: bool,
     /// What another processor stores where, just before bits are set there.
     pub meanwhile: Option<(RealAddr, u64)>,
     /// What [`Machine::fault`] says.
@@ -339,12 +344,17 @@ impl Machine for Fake {
         self.state().started.insert(vcpu.index(), *start);
     }
 
-    fn set_interrupt_endian(&self, little: bool) {
-        self.state().little_endian = little;
+    fn set_interrupt_mode(&self, mode: InterruptMode) -> bool {
+        let mut state = self.state();
+        let possible = !mode.translated || !state.only_real_mode;
+        if possible {
+            state.interrupts = mode;
+        }
+        possible
     }
 
-    fn interrupt_endian(&self) -> bool {
-        self.state().little_endian
+    fn interrupt_mode(&self) -> InterruptMode {
+        self.state().interrupts
     }
 
     fn set_interrupted_state(&self, nip: u64, msr: u64) {

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use boot_archive::Personality;
-use hv_abi::xen::{ARCH_LITTLE_ENDIAN, ARCH_PROCESSORS, VcpuGuestContext};
+use hv_abi::xen::{ARCH_LAN, ARCH_LITTLE_ENDIAN, ARCH_PROCESSORS, VcpuGuestContext};
 use hv_abi::{Rights, XEN_MARK};
 use hv_core::{Frame, Next};
 use hv_fake::{Board, Guest};
@@ -49,6 +49,7 @@ struct New {
     flags: u32,
     arch: u32,
     processors: u32,
+    lan: u32,
 }
 
 const NEW: New = New {
@@ -58,6 +59,7 @@ const NEW: New = New {
     flags: 3,
     arch: ARCH_LITTLE_ENDIAN,
     processors: 0,
+    lan: 0,
 };
 
 /// The new domain's number, or an error.
@@ -70,6 +72,7 @@ fn create(board: &mut Board, new: New, number: u16) -> Result<u16, i64> {
     field(offset_of!(CreateDomain, max_vcpus), &new.vcpus.to_le_bytes());
     field(offset_of!(CreateDomain, arch), &new.arch.to_le_bytes());
     field(offset_of!(CreateDomain, arch) + 4 * ARCH_PROCESSORS, &new.processors.to_le_bytes());
+    field(offset_of!(CreateDomain, arch) + 4 * ARCH_LAN, &new.lan.to_le_bytes());
     match domctl(board, op::XEN_DOMCTL_CREATEDOMAIN, number) {
         0 => Ok(board.peek(1, CALL + 8) as u16),
         error => Err(error),
@@ -217,6 +220,8 @@ fn what_makes_no_sense_makes_no_domain() {
         (New { processors: 0b10, ..NEW }, errno::EINVAL), // there is one alone
         (New { rights: Rights::PLATFORM, ..NEW }, errno::EINVAL),
         (New { rights: Rights::LAN, ..NEW }, errno::EPERM),
+        (New { lan: 63, ..NEW }, errno::EINVAL),
+        (New { lan: 1 << 16, ..NEW }, errno::EINVAL),
     ];
     for (new, error) in wrong {
         assert_eq!(create(&mut board, new, 0), Err(errno(error)), "{} {:?}", new.name, new.rights);
@@ -589,7 +594,7 @@ fn a_domain_that_is_created_is_measured() {
     };
     let rights = (Rights::XEN | Rights::EVENTS).bits().to_le_bytes();
     let expected = [
-        text(Kind::Description, "child xen vcpus 1 little true"),
+        text(Kind::Description, "child xen vcpus 1 little true lan 0"),
         Record { size: 4, digest: Digest::of(&rights), ..text(Kind::Rights, "") },
         Record { at: 0x20_0000, size: 5, ..text(Kind::Declared, "words") },
         text(

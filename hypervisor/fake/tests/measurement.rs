@@ -38,8 +38,8 @@ fn expected() -> Vec<Record> {
         Record { domain, kind, at: 0, size, digest }
     };
     let texts = [
-        "one xen vcpus 1 little true",
-        "two papr vcpus 1 little false",
+        "one xen vcpus 1 little true lan 0",
+        "two papr vcpus 1 little false lan 0",
         "entry 0x0 argument 0x1000 little true memory 4194304 weight 256 cap 0 reserved 0/0 \
          processors 0xffffffff",
         "entry 0x0 argument 0x1000 little false memory 4194304 weight 7 cap 25 \
@@ -146,6 +146,7 @@ fn third() -> Vec<u8> {
         weight: 256,
         scheduling: Scheduling::default(),
         rights: 0,
+        lan: 0,
         entry: 0,
         device_tree: 0x1000,
         little_endian: true,

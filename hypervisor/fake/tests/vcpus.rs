@@ -123,7 +123,7 @@ fn a_vcpu_starts_by_initialise_and_up() {
     assert_eq!(pair.op(0, op::VCPUOP_INITIALISE, 1, &start), error(errno::EEXIST));
     let started = pair.0.hv.machine.state().started[&1];
     assert_eq!((started.entry, started.stack), (GuestAddr::new(0x4000), 0x8000));
-    assert!(started.argument == 7 && started.little_endian && started.little_endian_interrupts);
+    assert!(started.argument == 7 && started.little_endian && started.interrupts.little_endian);
     assert_eq!(pair.0.dispatch(1), 1);
     assert_eq!(pair.op(0, op::VCPUOP_IS_UP, 1, &[]), 1);
 }

@@ -13,6 +13,7 @@ use hv_power::disks::{self, Window};
 use hv_power::tree::Range;
 use hv_power::{spr, start, tree};
 use k42_lib::RealAddr;
+use k42_lib::calendar::DateTime;
 
 /// Numbers of calls that nobody makes later (PAPR+ 2.13; the last two QEMU, hw/ppc/spapr.h).
 mod number {
@@ -45,6 +46,9 @@ static WANTED: [u8; 52] = [
 static START_CPU: Rtas = Rtas(AtomicU32::new(0));
 static READ_CONFIG: Rtas = Rtas(AtomicU32::new(0));
 static WRITE_CONFIG: Rtas = Rtas(AtomicU32::new(0));
+
+/// RTAS tells the time.
+static CLOCK: Rtas = Rtas(AtomicU32::new(0));
 
 /// Where the device tree goes: a word, then the tree, which thus lies on a doubleword.
 #[repr(C, align(8))]
@@ -79,6 +83,7 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
     for (function, name) in [
         (&POWER_OFF, "power-off"),
         (&START_CPU, "start-cpu"),
+        (&CLOCK, "get-time-of-day"),
         (&READ_CONFIG, "ibm,read-pci-config"),
         (&WRITE_CONFIG, "ibm,write-pci-config"),
     ] {
@@ -100,7 +105,7 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
     // SAFETY: the image lies at 4 MiB and a little, and the firmware is done.
     let frames = unsafe { tree::frames(&tree, [image(), archive_at]) };
     init_processor(ProcessorId(0));
-    HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered);
+    HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered, clock().unwrap_or(0));
     let mut disks = find_disks(&tree).unwrap_or_default();
     let constants = (image().0, RealAddr::new(&raw const __constants_end as u64));
     // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever, and the
@@ -112,7 +117,7 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
     }
     for (number, server) in (0u32..).zip(processors).skip(1) {
         let entry = secondary_start as *const () as u32;
-        let start = || START_CPU.call::<3, 0>([server, entry, 0]).is_some();
+        let start = || START_CPU.call([server, entry, 0]);
         if !start::start_processor(ProcessorId(number), start) {
             fail(format_args!("processor {server} does not start"));
         }
@@ -145,10 +150,16 @@ fn find_disks(tree: &Fdt<'_>) -> Option<[Option<Disk>; disks::MAX]> {
     Some(disks::find(window, |function, register, value| {
         let address = DEVICE | function << FUNCTION | register;
         if let Some(value) = value {
-            WRITE_CONFIG.call::<5, 0>([address, high, low, WORD, value]);
+            WRITE_CONFIG.call([address, high, low, WORD, value]);
         }
-        READ_CONFIG.call::<4, 1>([address, high, low, WORD]).map_or(u32::MAX, |[word]| word)
+        READ_CONFIG.ask([address, high, low, WORD]).map_or(u32::MAX, |[word]| word)
     }))
+}
+
+/// The partition's clock, in seconds since 1970 began; `None` where it has none.
+fn clock() -> Option<u64> {
+    let [year, month, day, hour, minute, second, _] = CLOCK.ask([])?;
+    DateTime { year, month, day, hour, minute, second }.to_unix()
 }
 
 /// Addresses of linker symbols.

@@ -10,6 +10,7 @@ use crate::{hcall, special, stop::fail};
 use core::sync::atomic::Ordering;
 use hv_core::vcpu::MAX_VCPUS;
 use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, Start, VcpuId};
+use hv_power::mode;
 use hv_power::slot::{Registers, Slots};
 use hv_power::spr::{self, deadline, set_deadline};
 use hv_power::vectors::Vectors;
@@ -35,13 +36,12 @@ impl Context {
     /// The registers of a vCPU at its start.
     fn start(&mut self, vcpu: VcpuId, start: &Start) {
         let order = if start.little_endian { msr::LE } else { 0 };
-        let interrupts = if start.little_endian_interrupts { lpcr::ILE } else { 0 };
         *self = Context::ZERO;
         self.deadline = u64::MAX;
         self.state.version = VERSION;
         self.state.lpid = start.partition.0.into();
         self.state.vcpu_token = vcpu.index() as u32;
-        self.state.lpcr = GUEST_LPCR | interrupts;
+        self.state.lpcr = mode::set(GUEST_LPCR, start.interrupts);
         self.state.amor = u64::MAX;
         let msr = msr::SF | msr::ME | order;
         let mut frame = Frame { nip: start.entry.value(), msr, ..Frame::default() };

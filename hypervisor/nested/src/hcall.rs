@@ -130,21 +130,24 @@ pub(crate) struct Rtas(pub(crate) AtomicU32);
 pub(crate) static POWER_OFF: Rtas = Rtas(AtomicU32::new(0));
 
 impl Rtas {
-    /// Calls it; its results after the status, if that is success.
-    pub(crate) fn call<const N: usize, const R: usize>(
+    /// Calls it with one result, the status; whether that is success.
+    pub(crate) fn call<const N: usize>(&self, arguments: [u32; N]) -> bool {
+        self.ask(arguments).is_some_and(|[]| true)
+    }
+
+    /// Calls it; what it gives besides its status, if that is success.
+    pub(crate) fn ask<const N: usize, const R: usize>(
         &self,
         arguments: [u32; N],
     ) -> Option<[u32; R]> {
         let mut block = [0u32; 16];
         let head = [self.0.load(Ordering::Relaxed), N as u32, 1 + R as u32];
-        let words = head.into_iter().chain(arguments);
-        for (word, value) in block.iter_mut().zip(words) {
+        for (word, value) in block.iter_mut().zip(head.into_iter().chain(arguments)) {
             *word = value.to_be();
         }
         let at = block.as_mut_ptr() as u64;
         let called = call1(number::RTAS, at)[0] == 0;
-        let (status, results) = block.get(3 + N..)?.split_first()?;
-        let results = results.first_chunk::<R>()?.map(u32::from_be);
-        (called && *status == 0).then_some(results)
+        let (status, given) = block.get(3 + N..)?.split_first()?;
+        given.first_chunk().filter(|_| called && *status == 0).map(|given| given.map(u32::from_be))
     }
 }

@@ -5,10 +5,12 @@ use crate::hcall;
 use core::ops::Deref;
 use core::sync::atomic::Ordering::{self, Relaxed};
 use core::sync::atomic::{AtomicU32, AtomicU64, fence};
-use hv_core::{Fault, Frame, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_core::{
+    Fault, Frame, InterruptMode, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId,
+};
 use hv_power::storage::RealStorage;
-use hv_power::{partition, spr};
-use k42_lib::{EffAddr, GuestAddr, lpcr, vector};
+use hv_power::{mode, partition, spr};
+use k42_lib::{EffAddr, GuestAddr, vector};
 
 /// A partition with guests of its own. There is one.
 pub(crate) struct Nested;
@@ -120,15 +122,13 @@ impl Machine for Nested {
         SLOTS.install(vcpu, start);
     }
 
-    fn set_interrupt_endian(&self, little: bool) {
-        with_resident(|context| {
-            let before = context.state.lpcr & !lpcr::ILE;
-            context.state.lpcr = if little { before | lpcr::ILE } else { before };
-        });
+    fn set_interrupt_mode(&self, mode: InterruptMode) -> bool {
+        with_resident(|context| context.state.lpcr = mode::set(context.state.lpcr, mode));
+        true
     }
 
-    fn interrupt_endian(&self) -> bool {
-        with_resident(|context| context.state.lpcr & lpcr::ILE != 0)
+    fn interrupt_mode(&self) -> InterruptMode {
+        with_resident(|context| mode::of(context.state.lpcr))
     }
 
     fn set_interrupted_state(&self, nip: u64, msr: u64) {

@@ -26,7 +26,7 @@ impl Write for Console {
 /// Turns the machine off.
 pub(crate) fn power_off() -> ! {
     loop {
-        POWER_OFF.call::<2, 0>([u32::MAX, u32::MAX]);
+        POWER_OFF.call([u32::MAX, u32::MAX]);
     }
 }
 

@@ -2,12 +2,13 @@
 //! partition (`hypervisor/nested`): both run untranslated, with one vCPU resident on a processor.
 //!
 //! [`storage`] turns addresses into accesses, [`spr`] reaches special registers, [`vectors`] the
-//! vector ones; [`slot`] is a vCPU's place for registers, [`partition`] the partition table;
-//! [`tree`] reads the firmware's device tree; [`disks`] finds the machine's disks; [`start`] brings up
-//! domains and other processors.
+//! vector ones; [`slot`] is a vCPU's place for registers, [`mode`] how it takes interrupts, [`partition`]
+//! the partition table; [`tree`] reads the firmware's device tree; [`disks`] finds the machine's disks;
+//! [`start`] brings up domains and other processors.
 #![no_std]
 
 pub mod disks;
+pub mod mode;
 pub mod partition;
 pub mod slot;
 pub mod spr;

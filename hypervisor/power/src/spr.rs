@@ -44,6 +44,10 @@ pub const TIMEBASE: u32 = 268;
 pub const SPRG0: u32 = 272;
 /// Hypervisor data storage interrupt status.
 pub const HDSISR: u32 = 306;
+/// Processor version: the upper half says which it is.
+pub const PVR: u32 = 287;
+/// Which POWER9 says it is.
+pub const POWER9: u64 = 0x4e;
 /// Hypervisor data address.
 pub const HDAR: u32 = 307;
 /// The hypervisor's own: the context of the vCPU on this processor, on bare metal.

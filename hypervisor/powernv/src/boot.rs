@@ -12,10 +12,13 @@ use hv_core::memory::disk::Disk;
 use hv_core::{MAX_PROCESSORS, Processor, ProcessorId};
 use hv_power::disks::{self, Window};
 use hv_power::{spr, start, tree};
+use k42_lib::calendar::DateTime;
 use k42_lib::{RealAddr, lpcr, msr};
 
 /// Calls of OPAL that nobody makes later (skiboot, include/opal-api.h).
 mod token {
+    pub(super) const RTC_READ: u64 = 3;
+    pub(super) const POLL_EVENTS: u64 = 10;
     pub(super) const PCI_CONFIG_READ_WORD: u64 = 15;
     pub(super) const PCI_CONFIG_WRITE_WORD: u64 = 18;
     pub(super) const PCI_PHB_MMIO_ENABLE: u64 = 27;
@@ -85,7 +88,7 @@ extern "C" fn powernv_boot(tree: *const u8, opal: u64, entry: u64, entered: u64)
     // SAFETY: skiboot lies at 768 MiB, the image at 512 MiB.
     let frames = unsafe { tree::frames(&tree, [image(), archive_at]) };
     init_processor(ProcessorId(0));
-    HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered);
+    HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered, clock().unwrap_or(0));
     let mut disks = find_disks(&tree).unwrap_or_default();
     let constants = (image().0, RealAddr::new(&raw const __constants_end as u64));
     // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever, and the
@@ -99,6 +102,28 @@ extern "C" fn powernv_boot(tree: *const u8, opal: u64, entry: u64, entered: u64)
         start_processor(ProcessorId(number), pir);
     }
     run(ProcessorId(0))
+}
+
+/// The firmware's clock, in seconds since 1970 began; `None` where it has none.
+fn clock() -> Option<u64> {
+    /// The firmware asks its service processor, and says that it is at it.
+    const BUSY: i64 = -12;
+    let (mut date, mut time) = (0u32, 0u64);
+    let read = |date: &mut u32, time: &mut u64| {
+        opal::call(token::RTC_READ, &raw mut *date as u64, &raw mut *time as u64, 0)
+    };
+    while match read(&mut date, &mut time) {
+        0 => false,
+        BUSY => true,
+        _ => return None,
+    } {
+        opal::call(token::POLL_EVENTS, 0, 0, 0);
+    }
+    // Two decimal digits a byte: year, month, day; hour, minute, second.
+    let digits = |byte: u8| u32::from(byte >> 4) * 10 + u32::from(byte & 0xf);
+    let [century, year, month, day] = date.to_ne_bytes().map(digits);
+    let [hour, minute, second, ..] = time.to_ne_bytes().map(digits);
+    DateTime { year: century * 100 + year, month, day, hour, minute, second }.to_unix()
 }
 
 /// Where the firmware has put the boot archive: the two properties have one cell or two.

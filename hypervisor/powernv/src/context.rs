@@ -9,6 +9,7 @@ use crate::special;
 use core::mem::offset_of;
 use hv_core::vcpu::MAX_VCPUS;
 use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId, Start, VcpuId};
+use hv_power::mode;
 use hv_power::slot::{Registers, Slots};
 use hv_power::spr::{self, deadline, set_deadline};
 use hv_power::vectors::Vectors;
@@ -79,12 +80,11 @@ impl Context {
     /// The registers of a vCPU at its start.
     fn start(&mut self, start: &Start) {
         let order = if start.little_endian { msr::LE } else { 0 };
-        let interrupts = if start.little_endian_interrupts { lpcr::ILE } else { 0 };
         let msr = msr::SF | msr::ME | order;
         *self = Context {
             frame: Frame { nip: start.entry.value(), msr, ..Frame::default() },
             lpid: start.partition.0.into(),
-            lpcr: GUEST_LPCR | interrupts,
+            lpcr: mode::set(GUEST_LPCR, start.interrupts),
             deadline: u64::MAX,
             ..Context::ZERO
         };

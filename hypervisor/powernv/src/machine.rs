@@ -5,10 +5,12 @@ use crate::{opal, tlb};
 use core::arch::asm;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicU32, Ordering};
-use hv_core::{Fault, Frame, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId};
+use hv_core::{
+    Fault, Frame, InterruptMode, MAX_PROCESSORS, Machine, Partition, ProcessorId, Start, VcpuId,
+};
 use hv_power::storage::RealStorage;
-use hv_power::{partition, spr};
-use k42_lib::{EffAddr, GuestAddr, lpcr, msr, vector};
+use hv_power::{mode, partition, spr};
+use k42_lib::{EffAddr, GuestAddr, msr, vector};
 
 /// Bare metal. There is one.
 pub(crate) struct PowerNv;
@@ -56,14 +58,17 @@ impl Machine for PowerNv {
         SLOTS.install(vcpu, start);
     }
 
-    fn set_interrupt_endian(&self, little: bool) {
-        let before = spr::read::<{ spr::LPCR }>();
-        let after = if little { before | lpcr::ILE } else { before & !lpcr::ILE };
-        spr::write::<{ spr::LPCR }>(after);
+    fn set_interrupt_mode(&self, mode: InterruptMode) -> bool {
+        // POWER9 would deliver the hypervisor's own interrupts translated, too.
+        let possible = !mode.translated || spr::read::<{ spr::PVR }>() >> 16 != spr::POWER9;
+        if possible {
+            spr::write::<{ spr::LPCR }>(mode::set(spr::read::<{ spr::LPCR }>(), mode));
+        }
+        possible
     }
 
-    fn interrupt_endian(&self) -> bool {
-        spr::read::<{ spr::LPCR }>() & lpcr::ILE != 0
+    fn interrupt_mode(&self) -> InterruptMode {
+        mode::of(spr::read::<{ spr::LPCR }>())
     }
 
     fn set_interrupted_state(&self, nip: u64, msr: u64) {

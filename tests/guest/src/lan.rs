@@ -2,7 +2,8 @@
 //!
 //! `test=lanping` (domain 2) asks stations and checks their answers; `test=lanstation` (domains 1
 //! and 3) answers what it hears, until it is told to end. `test=lansource` (domain 2) sends frames to
-//! `test=lansink` (domain 1), which counts what that takes. All sleep until an event tells of a frame.
+//! `test=lansink` (domain 1), which counts what that takes. `test=laninternet` asks a Linux, and has an
+//! answer of its kernel's. All sleep until an event tells of a frame.
 
 use crate::events::{PENDING, SHARED, map_shared_page, operation, take};
 use crate::{Options, Verdict, say};
@@ -142,6 +143,19 @@ impl Port {
 
     /// Sends a frame until `from` answers it, with all that the frame carries.
     fn ask(&mut self, question: &[u8], from: u64) -> Verdict {
+        let intact = self.ask_until(question, |answer| {
+            let ours = address(answer, 6) == from && answer[15..HEAD] == question[15..HEAD];
+            ours.then(|| answer[14] == ANSWER && answer[HEAD..] == question[HEAD..])
+        })?;
+        if intact { Ok(()) } else { Err(String::from("another answer")) }
+    }
+
+    /// Sends a frame until one comes that is an answer; what that says.
+    fn ask_until<T>(
+        &mut self,
+        question: &[u8],
+        says: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<T, String> {
         loop {
             let sent = self.send(question);
             if sent != code::SUCCESS {
@@ -149,9 +163,8 @@ impl Port {
             }
             let mut next = self.wait()?;
             while let Some(answer) = next {
-                if address(&answer, 6) == from && answer[15..HEAD] == question[15..HEAD] {
-                    let intact = answer[14] == ANSWER && answer[HEAD..] == question[HEAD..];
-                    return if intact { Ok(()) } else { Err(String::from("another answer")) };
+                if let Some(said) = says(&answer) {
+                    return Ok(said);
                 }
                 next = self.receive()?;
             }
@@ -211,6 +224,62 @@ pub fn ping(_: Boot, options: Options) -> Verdict {
     for station in [ECHO, WITNESS] {
         port.ask(&frame(mac(station), port.own, END, 6 + rounds, 64), mac(station))?;
     }
+    Ok(())
+}
+
+/// The internet addresses of this station and of the Linux that it asks.
+const OWN_INTERNET: [u8; 4] = [10, 0, 0, 9];
+const LINUX_INTERNET: [u8; 4] = [10, 0, 0, 1];
+/// Bytes of an Ethernet, an internet and an ICMP header.
+const ETHERNET: usize = 14;
+const INTERNET: usize = 20;
+const ICMP: usize = 8;
+/// What a ping carries: as much as a frame does.
+const CARRIED: usize = 1_500 - INTERNET - ICMP;
+
+/// The sum by which internet headers are checked (RFC 1071), in its place.
+fn check(bytes: &mut [u8], place: usize) {
+    let words = bytes.chunks_exact(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = words.sum();
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = !(((sum >> 16) + sum) as u16);
+    bytes[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// Asks which station a Linux is (ARP), then pings it (ICMP) and has all back that the ping carried.
+pub fn internet(_: Boot, options: Options) -> Verdict {
+    let mut port = Port::open(options.number("domain").unwrap_or(0))?;
+    let ethernet = |to: u64, from: u64, kind: u16| {
+        let [to, from] = [to, from].map(u64::to_be_bytes);
+        [&to[2..], &from[2..], &kind.to_be_bytes()].concat()
+    };
+    let own = port.own.to_be_bytes();
+    let question = [0, 1, 8, 0, 6, 4, 0, 1];
+    let who =
+        [&question[..], &own[2..], &OWN_INTERNET, &[0; 6], &LINUX_INTERNET, &[0; 18]].concat();
+    let who = [ethernet(BROADCAST, port.own, 0x806), who].concat();
+    let linux = port.ask_until(&who, |answer| {
+        let ours = answer[12..14] == [8, 6] && answer[20..22] == [0, 2];
+        (ours && answer[28..32] == LINUX_INTERNET).then(|| address(answer, 22))
+    })?;
+    let length = ((INTERNET + ICMP + CARRIED) as u16).to_be_bytes();
+    let mut head = [&[0x45, 0][..], &length, &[0, 0, 0, 0, 64, 1, 0, 0]].concat();
+    head.extend([OWN_INTERNET, LINUX_INTERNET].concat());
+    check(&mut head, 10);
+    let mut echo = alloc::vec![8, 0, 0, 0, 0, 9, 0, 1];
+    echo.extend((0..CARRIED).map(|n| n as u8));
+    check(&mut echo, 2);
+    let ping = [ethernet(linux, port.own, 0x800), head, echo].concat();
+    let carried = ETHERNET + INTERNET + ICMP;
+    let intact = port.ask_until(&ping, |answer| {
+        let ours =
+            answer[12..14] == [8, 0] && answer.get(23) == Some(&1) && answer.get(34) == Some(&0);
+        ours.then(|| answer.get(carried..) == ping.get(carried..))
+    })?;
+    if !intact {
+        return Err(String::from("the answer has other bytes"));
+    }
+    say!("answered by {linux:x}");
     Ok(())
 }
 

@@ -62,6 +62,7 @@ const TESTS: &[(&str, Test)] = &[
     ("lanstation", lan::station),
     ("lanping", lan::ping),
     ("lansource", lan::source),
+    ("laninternet", lan::internet),
     ("lansink", lan::sink),
     ("disk", disk::disk),
     ("diskreads", disk::reads),

@@ -18,6 +18,7 @@ fn domain(name: &str, mebibytes: u64, kernel: &str, kind: Kind) -> DomainDescrip
         weight: 256,
         scheduling: Scheduling::default(),
         rights: Rights::INPUT,
+        lan: None,
         started_by: None,
         disks: Vec::new(),
         console_first: false,
@@ -34,6 +35,16 @@ pub fn linux(name: &str, kernel: &str, command_line: &str) -> DomainDescription 
         command_line: format!("console=hvc0 {command_line}"),
     };
     domain(name, 512, &kernel, kind)
+}
+
+/// A Linux domain with Debian's kernel of that version, its modules, and a port of the LAN.
+pub fn linux_net(name: &str, version: &str) -> DomainDescription {
+    let kind = Kind::Linux {
+        initrd: Some(files::top().join(format!("target/inputs/linux-net-{version}.cpio"))),
+        command_line: "console=hvc0 quiet".into(),
+    };
+    let domain = domain(name, 512, &format!("target/inputs/vmlinux-{version}"), kind);
+    DomainDescription { rights: Rights::INPUT | Rights::LAN, ..domain }
 }
 
 /// A K42 domain with this program and its arguments.

@@ -12,13 +12,69 @@ const SIZES: [u64; 2] = [2 << 20, 4 << 20];
 const SEEDS: [u64; 2] = [5, 90];
 
 pub fn tests() -> Vec<Trial> {
-    [Model::Powernv9, Model::Powernv10, Model::Pseries9]
-        .into_iter()
-        .map(|model| {
-            let name = format!("disks::{}::what_is_written_outlives_its_machine", model.name());
-            test(name, move || outlives(model))
-        })
-        .collect()
+    let mut tests = Vec::new();
+    for model in [Model::Powernv9, Model::Powernv10, Model::Pseries9] {
+        let name = |what: &str| format!("disks::{}::{what}", model.name());
+        let outlives = move || outlives(model);
+        tests.push(test(name("what_is_written_outlives_its_machine"), outlives));
+    }
+    for (model, version) in [(Model::Powernv9, "6.12"), (Model::Pseries9, "6.1")] {
+        let name = format!("disks::{}::linux_{version}_has_its_file_system_again", model.name());
+        tests.push(test(name, move || file_system(model, version)));
+    }
+    tests
+}
+
+/// What the shell of a Linux prompts with.
+const PROMPT: &str = r"^linux:~# ";
+/// Loads the drivers and waits for the disk.
+const ATTACH: &str = "modprobe ibmveth; ip link set eth0 mtu 9000; ip link set eth0 up; modprobe aoe; \
+    until [ -b /dev/etherd/e0.0 ]; do echo >/dev/etherd/discover; sleep 1; done; echo attached $((1))";
+/// Makes a file system and a file that is on the disk for certain, and goes on writing others.
+const FILL: &str = "mkfs.ext4 -q /dev/etherd/e0.0; mkdir /d; mount -t ext4 /dev/etherd/e0.0 /d && \
+    head -c 5000000 /dev/urandom >/d/kept; sync; md5sum /d/kept; \
+    (n=0; while :; do n=$((n + 1)); head -c 300000 /dev/urandom >/d/$((n % 20)); done) & \
+    sleep 2; echo busy $((1))";
+/// Mends the file system as Linux does when it starts, and looks at the file.
+const LOOK: &str = "e2fsck -f -p /dev/etherd/e0.0; echo mended $?; mkdir /d; \
+    mount -t ext4 /dev/etherd/e0.0 /d && md5sum /d/kept";
+
+/// A Linux with a disk, in this file, that is attached.
+fn linux(model: Model, version: &str, file: &Path) -> anyhow::Result<Machine> {
+    let linux = describe::linux_net("linux", version);
+    let linux = DomainDescription { disks: vec![file.into()], ..linux };
+    let domains = vec![describe::storage("storage"), linux];
+    let mut machine = Machine::boot(&describe::machine(
+        &format!("disks-{}-{version}", model.name()),
+        model,
+        domains,
+    ))?;
+    let mut console = machine.console("linux");
+    console.expect(PROMPT)?;
+    console.line(ATTACH);
+    console.expect("^attached 1$")?;
+    Ok(machine)
+}
+
+/// A machine is killed while its Linux writes to its disk: the next one's mends the file system, and
+/// finds what was there for certain.
+fn file_system(model: Model, version: &str) -> anyhow::Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    file.as_file().set_len(64 << 20)?;
+    let mut machine = linux(model, version, file.path())?;
+    let mut console = machine.console("linux");
+    console.line(FILL);
+    let sum = console.expect("^([0-9a-f]{32})  /d/kept$")?;
+    console.expect("^busy 1$")?;
+    drop(machine);
+    let mut machine = linux(model, version, file.path())?;
+    let mut console = machine.console("linux");
+    console.line(LOOK);
+    let status = console.expect("^mended ([0-9]+)$")?;
+    anyhow::ensure!(["0", "1"].contains(&status.as_str()), "e2fsck: {}", console.said());
+    let again = console.expect("^([0-9a-f]{32})  /d/kept$")?;
+    anyhow::ensure!(again == sum, "{again} is there, {sum} was written");
+    Ok(())
 }
 
 /// A domain that does something with its disk, in this file.

@@ -17,6 +17,8 @@ mod lan;
 mod linux;
 mod memory;
 mod nested;
+mod net;
+mod papr;
 mod programs;
 mod schedule;
 mod stress;
@@ -53,6 +55,8 @@ fn main() {
         figures::tests(),
         demo::tests(),
         nested::tests(),
+        net::tests(),
+        papr::tests(),
         stress::tests(),
         trace::tests(),
         vcpus::tests(),

@@ -2,6 +2,9 @@
 //! hypervisor's console, timers and interrupts. LoPAR names the properties.
 
 use boot_archive::{Machine, Processor};
+use hv_abi::Rights;
+use hv_abi::common::{LAN_ADDRESS, LAN_UNIT};
+use hv_abi::papr::{LAN_WINDOW, source};
 use vm_fdt::{Error, FdtWriter};
 
 use super::{Linux, Places, RTAS_FUNCTIONS, RTAS_SIZE, features};
@@ -15,9 +18,20 @@ const CONSOLE_UNIT: u32 = 0x3000_0000;
 const INTERRUPT_CONTROLLER: u32 = 1;
 
 /// What the hypervisor offers. `hcall-term` is the console, `hcall-interrupt` the interrupt
-/// controller by hypercall, `hcall-set-mode` the switch to little-endian interrupts. The property's
-/// presence alone tells the kernel that it is a guest.
-const HYPERTAS_FUNCTIONS: [&str; 3] = ["hcall-term", "hcall-interrupt", "hcall-set-mode"];
+/// controller by hypercall, `hcall-set-mode` how interrupts arrive, `hcall-splpar` that processors are
+/// shared: areas that say who has one, and calls to give it up; `hcall-vio` and the rest are for the port
+/// of the logical LAN and its table of translations, many at a time. The property's presence alone tells
+/// the kernel that it is a guest.
+const HYPERTAS_FUNCTIONS: [&str; 8] = [
+    "hcall-term",
+    "hcall-interrupt",
+    "hcall-set-mode",
+    "hcall-splpar",
+    "hcall-vio",
+    "hcall-lLAN",
+    "hcall-tce",
+    "hcall-multi-tce",
+];
 
 /// Option vector 5, what client and platform have agreed on. Only these bytes are not 0.
 const VECTOR_5_SIZE: usize = 27;
@@ -55,7 +69,7 @@ pub(super) fn write(
         memory(tree, plan.memory_size)?;
         node(tree, "rtas", |tree| rtas(tree, places))?;
         node(tree, "interrupt-controller@0", |tree| interrupt_controller(tree, plan.vcpus))?;
-        node(tree, "vdevice", devices)?;
+        node(tree, "vdevice", |tree| devices(tree, plan))?;
         node(tree, "cpus", |tree| {
             tree.property_u32("#address-cells", 1)?;
             tree.property_u32("#size-cells", 0)?;
@@ -147,8 +161,7 @@ fn interrupt_controller(tree: &mut FdtWriter, vcpus: u32) -> Result<(), Error> {
     tree.property_phandle(INTERRUPT_CONTROLLER)
 }
 
-/// The console has no interrupt: the kernel asks for input by itself, which needs no RTAS calls.
-fn devices(tree: &mut FdtWriter) -> Result<(), Error> {
+fn devices(tree: &mut FdtWriter, plan: &Plan) -> Result<(), Error> {
     tree.property_u32("#address-cells", 1)?;
     tree.property_u32("#size-cells", 0)?;
     tree.property_string("device_type", "vdevice")?;
@@ -156,6 +169,31 @@ fn devices(tree: &mut FdtWriter) -> Result<(), Error> {
     node(tree, CONSOLE, |tree| {
         tree.property_string("device_type", "serial")?;
         tree.property_string("compatible", "hvterm1")?;
-        tree.property_u32("reg", CONSOLE_UNIT)
-    })
+        tree.property_u32("reg", CONSOLE_UNIT)?;
+        // The second cell: it is edge-triggered.
+        tree.property_array_u32("interrupts", &[source::CONSOLE, 0])?;
+        tree.property_u32("interrupt-parent", INTERRUPT_CONTROLLER)
+    })?;
+    if plan.rights.contains(Rights::LAN) {
+        node(tree, &format!("l-lan@{LAN_UNIT:x}"), |tree| lan(tree, plan))?;
+    }
+    Ok(())
+}
+
+/// The port of the logical LAN, with a bus of its own for it.
+fn lan(tree: &mut FdtWriter, plan: &Plan) -> Result<(), Error> {
+    tree.property_string("device_type", "network")?;
+    tree.property_string("compatible", "IBM,l-lan")?;
+    tree.property_u32("reg", LAN_UNIT as u32)?;
+    let [_, _, address @ ..] = (LAN_ADDRESS | u64::from(plan.number)).to_be_bytes();
+    tree.property("local-mac-address", &address)?;
+    // The hypervisor has no table of multicast addresses: the kernel then takes them all.
+    tree.property_u32("ibm,mac-address-filters", 0)?;
+    // Bus number, start and size of the window.
+    tree.property_u32("ibm,#dma-address-cells", 2)?;
+    tree.property_u32("ibm,#dma-size-cells", 2)?;
+    let window = [LAN_UNIT, 0, 0, LAN_WINDOW >> 32, LAN_WINDOW & 0xffff_ffff];
+    tree.property_array_u32("ibm,my-dma-window", &window.map(|cell| cell as u32))?;
+    tree.property_array_u32("interrupts", &[source::LAN, 0])?;
+    tree.property_u32("interrupt-parent", INTERRUPT_CONTROLLER)
 }

@@ -63,12 +63,18 @@ pub(super) fn read(
 
 /// Disks need a domain that serves them.
 pub(super) fn served(fields: &[Fields<'_, '_>], description: &Description) {
-    if description.domains.iter().any(|domain| domain.kind == Kind::Storage) {
-        return;
-    }
+    let server = description.domains.iter().find(|domain| domain.kind == Kind::Storage);
     for (fields, domain) in fields.iter().zip(&description.domains) {
-        if !domain.disks.is_empty() {
-            fields.wrong("disks", "nobody serves them; add a domain of `kind = \"storage\"`");
+        match server {
+            _ if domain.disks.is_empty() => {}
+            None => {
+                fields.wrong("disks", "nobody serves them; add a domain of `kind = \"storage\"`");
+            }
+            Some(server) if server.lan != domain.lan => {
+                let text = format!("\"{}\" serves them on another LAN; name the same", server.name);
+                fields.wrong("disks", text);
+            }
+            Some(_) => {}
         }
     }
 }

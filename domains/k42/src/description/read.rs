@@ -20,7 +20,7 @@ const MOST_CREATED_NAME: usize = 16;
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
 const MACHINE: [&str; 3] = ["model", "processors", "memory"];
-pub(super) const DOMAIN: [&str; 13] = [
+pub(super) const DOMAIN: [&str; 14] = [
     "name",
     "kind",
     "kernel",
@@ -31,6 +31,7 @@ pub(super) const DOMAIN: [&str; 13] = [
     "processors",
     "reserved",
     "rights",
+    "lan",
     "started-by",
     "disks",
     "console",
@@ -216,6 +217,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
         fields.wrong("kind", "it needs two rights; write `rights = [\"events\", \"lan\"]`");
     }
     let disks = disks::read(fields, rights, before);
+    let lan = lan(fields, rights);
     let started_by = started_by(fields, name, rights, reserved, before);
     let console_first = console_first(fields, before);
     Some(DomainDescription {
@@ -225,6 +227,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
         weight: weight?,
         scheduling: scheduling?,
         rights: rights?,
+        lan: lan?,
         started_by: started_by?,
         disks: disks?,
         console_first: console_first?,
@@ -313,6 +316,22 @@ fn rights(fields: &Fields<'_, '_>) -> Option<Rights> {
         rights |= *right;
     }
     Some(rights)
+}
+
+/// The name of the LAN that its port is on.
+fn lan(fields: &Fields<'_, '_>, rights: Option<Rights>) -> Option<Option<String>> {
+    if fields.value("lan").is_none() {
+        return Some(None);
+    }
+    let name = fields.text("lan", "\"office\"")?;
+    if !is_domain_name(name) {
+        fields.wrong("lan", "use 1 to 24 of the letters a to z, digits and `-`");
+    } else if rights.is_some_and(|rights| !rights.contains(Rights::LAN)) {
+        fields.wrong("lan", "it needs a right to a port; write `rights = [\"lan\"]`");
+    } else {
+        return Some(Some(name.into()));
+    }
+    None
 }
 
 /// The controller that starts the domain, which gives no right that it has not itself.

@@ -22,6 +22,7 @@ fn description(tree: &Tree) -> Description {
         weight: 256,
         scheduling: boot_archive::Scheduling::default(),
         rights: Rights::INPUT,
+        lan: None,
         started_by: None,
         disks: Vec::new(),
         console_first: false,
@@ -44,7 +45,7 @@ fn description(tree: &Tree) -> Description {
 fn log(domains: &[Domain]) -> String {
     let bytes = write(Machine::Powernv9, Console::Framed, domains).unwrap();
     let hypervisor = Box::new(Hypervisor::new(Fake::new(64)));
-    hypervisor.init(hypervisor.machine.frames(), 1, 0);
+    hypervisor.init(hypervisor.machine.frames(), 1, 0, 0);
     hypervisor.start_all(&Archive::parse(&bytes).unwrap(), IMAGE, &mut [], format_args!("test"));
     let mut decoder = Decoder::new();
     let output = hypervisor.machine.state().output.clone();

@@ -68,6 +68,22 @@ fn a_good_description_says_all() {
     assert_eq!(parse(&said).unwrap().machine_memory(), 8 << 30);
 }
 
+/// LANs are numbered in the order in which they are named first; the one without a name is 0.
+#[test]
+fn lans_have_numbers() {
+    let mut text = String::from("[machine]\nmodel = \"powernv9\"\n");
+    for (name, lan) in [("a", "x"), ("b", ""), ("c", "y"), ("d", "x"), ("e", "z")] {
+        let lan = if lan.is_empty() { lan.into() } else { format!("lan = \"{lan}\"") };
+        text += &format!(
+            "[[domain]]\nname = \"{name}\"\nkind = \"bare\"\nkernel = \"Cargo.toml\"\n\
+             memory = \"4M\"\nrights = [\"lan\"]\n{lan}\n"
+        );
+    }
+    let description = parse(&text).unwrap();
+    let numbers = description.domains.iter().map(|domain| description.lan_number(domain));
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 0, 2, 1, 3]);
+}
+
 /// Each names file, line, field and a way to mend it.
 #[test]
 fn every_fault_has_its_words() {
@@ -80,12 +96,12 @@ fn every_fault_has_its_words() {
         (
             "weight = 64",
             "wieght = 64",
-            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, started-by, disks, console, program, arguments, environment, root, bootargs",
+            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, lan, started-by, disks, console, program, arguments, environment, root, bootargs",
         ),
         (
             "vcpus = 2",
             "program = \"x\"",
-            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, started-by, disks, console, initrd, command-line",
+            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, lan, started-by, disks, console, initrd, command-line",
         ),
         (
             "\"512M\"",
@@ -146,6 +162,21 @@ fn every_fault_has_its_words() {
             "weight = 64",
             "rights = [\"everything\"]",
             "test.toml:23: domain \"two\": rights: there is no right \"everything\"; there are \"console-input\", \"events\", \"grants\", \"lan\", \"reserved-time\", \"control\"",
+        ),
+        (
+            "weight = 64",
+            "lan = \"office\"",
+            "test.toml:23: domain \"two\": lan: it needs a right to a port; write `rights = [\"lan\"]`",
+        ),
+        (
+            "weight = 64",
+            "rights = [\"lan\"]\nlan = \"Head Office\"",
+            "test.toml:24: domain \"two\": lan: use 1 to 24 of the letters a to z, digits and `-`",
+        ),
+        (
+            "weight = 64",
+            "rights = [\"lan\"]\nlan = 1",
+            "test.toml:24: domain \"two\": lan: an integer cannot stand here; write for example `lan = \"office\"`",
         ),
         (
             "name = \"two\"",
@@ -368,6 +399,8 @@ fn disks_are_files_that_somebody_serves() {
     assert!(problem.contains("kind: it needs two rights; write `rights = ["), "{problem}");
     let problem = wrong("kind = \"storage\"", "kind = \"bare\"");
     assert!(problem.contains("disks: nobody serves them; add a domain of `kind ="), "{problem}");
+    let problem = wrong("memory = \"8M\"", "memory = \"8M\"\nlan = \"disks\"");
+    assert!(problem.contains("\"two\": disks: \"keeper\" serves them on another LAN"), "{problem}");
     let problem = wrong("memory = \"8M\"", "memory = \"8M\"\nstarted-by = \"x\"");
     assert!(problem.contains("started-by: disks are given away at boot alone"), "{problem}");
     let problem = wrong("kind = \"linux\"", "kind = \"storage\"");

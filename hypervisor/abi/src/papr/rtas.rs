@@ -13,6 +13,18 @@ pub const SYSTEM_REBOOT: u32 = 4;
 pub const OS_TERM: u32 = 5;
 /// Stops the calling processor.
 pub const STOP_SELF: u32 = 6;
+/// Tells date and time, UTC.
+pub const GET_TIME_OF_DAY: u32 = 7;
+/// Sets the domain's clock.
+pub const SET_TIME_OF_DAY: u32 = 8;
+/// Tells where an interrupt source's interrupts go, and how urgent they are.
+pub const GET_XIVE: u32 = 9;
+/// Sets that.
+pub const SET_XIVE: u32 = 10;
+/// Gives a source the urgency it had before it was switched off.
+pub const INT_ON: u32 = 11;
+/// Switches a source off.
+pub const INT_OFF: u32 = 12;
 
 /// Status: done.
 pub const SUCCESS: u32 = 0;

@@ -72,7 +72,7 @@ impl<M: Machine> Hypervisor<M> {
             return Err(errno::EPERM);
         }
         let known = op::XEN_DOMCTL_CDF_HVM | op::XEN_DOMCTL_CDF_HAP;
-        let [arch, processors, ..] = call.arch;
+        let [arch, processors, lan] = call.arch;
         if call.flags & !known != 0 || arch & !(ARCH_PAPR | ARCH_LITTLE_ENDIAN) != 0 {
             return Err(errno::EINVAL);
         }
@@ -92,6 +92,7 @@ impl<M: Machine> Hypervisor<M> {
             vcpus: call.max_vcpus,
             processors: if processors == 0 { u32::MAX } else { processors },
             little_endian: arch & ARCH_LITTLE_ENDIAN != 0,
+            lan: u16::try_from(lan).map_err(|_| errno::EINVAL)?,
             creator: caller.current.domain,
         };
         if self.has_remains(id) {

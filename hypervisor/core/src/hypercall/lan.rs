@@ -11,6 +11,7 @@ use crate::lan::{Mac, members};
 use crate::machine::Machine;
 use hv_abi::CommonCall;
 use hv_abi::common::{LAN_UNIT, code, multicast};
+use hv_abi::papr::source;
 
 /// Ports that one call sends to. A frame to more takes several calls, so that each is short.
 const AT_ONCE: usize = 8;
@@ -39,13 +40,14 @@ impl<M: Machine> Hypervisor<M> {
     fn lan_change(&self, id: DomainId, call: CommonCall) -> Coded {
         let mut slot = self.domain(id);
         let domain = slot.as_mut().ok_or(code::RESOURCE)?;
-        let bus = Bus { machine: &self.machine, memory: &domain.memory };
-        match (call, &mut domain.lan) {
+        let number = domain.lan_number;
+        let (bus, port) = Bus::with_port(&self.machine, domain);
+        match (call, port) {
             (CommonCall::RegisterLogicalLan { list, queue, mac, .. }, port @ None) => {
                 let new = Port::new(&bus, list, queue).ok_or(code::PARAMETER)?;
                 let mut switch = self.lan.lock();
                 switch.take(id, Mac::new(mac)).ok_or(code::PARAMETER)?;
-                switch.open(id);
+                switch.open(id, number);
                 *port = Some(new);
             }
             (CommonCall::FreeLogicalLan { .. }, port @ Some(_)) => {
@@ -73,15 +75,15 @@ impl<M: Machine> Hypervisor<M> {
     /// is H_BUSY, and r4 has the token with which the same call goes on.
     fn lan_send(&self, caller: &mut Caller<'_>, parts: [u64; PARTS], token: u64) -> Coded {
         let id = caller.current.domain;
-        let frame = {
+        let (frame, lan) = {
             let slot = self.domain(id);
             let open = slot.as_ref().filter(|domain| domain.lan.is_some());
-            let memory = &open.ok_or(code::DROPPED)?.memory;
-            Outgoing::gather(&Bus { machine: &self.machine, memory }, parts)
+            let domain = open.ok_or(code::DROPPED)?;
+            (Outgoing::gather(&Bus::new(&self.machine, domain), parts), domain.lan_number)
         };
         let frame = frame.ok_or(code::PARAMETER)?;
         let (destination, source) = frame.addresses();
-        let Some(ports) = self.lan.lock().route(id, destination, source) else {
+        let Some(ports) = self.lan.lock().route(id, lan, destination, source) else {
             self.refused(caller, "h_send_logical_lan", "the source is not its port's address");
             return Err(code::DROPPED);
         };
@@ -98,9 +100,8 @@ impl<M: Machine> Hypervisor<M> {
         let tell = {
             let Some((sender, mut receiver)) = self.pair(from, to) else { return };
             let Some((sender, receiver)) = sender.as_ref().zip(receiver.as_mut()) else { return };
-            let Some(port) = receiver.lan.as_mut() else { return };
-            let bus = Bus { machine: &self.machine, memory: &receiver.memory };
-            let sender = Bus { machine: &self.machine, memory: &sender.memory };
+            let (bus, Some(port)) = Bus::with_port(&self.machine, receiver) else { return };
+            let sender = Bus::new(&self.machine, sender);
             let received = port.receive(&bus, frame, &sender);
             if received.is_none() {
                 port.count_dropped(&bus);
@@ -109,6 +110,7 @@ impl<M: Machine> Hypervisor<M> {
         };
         if tell {
             self.event_raise(to, xen_sys::xen::VIRQ_ARCH_0);
+            self.papr_raise(to, source::LAN);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::memory::address;
 use super::{Caller, Done};
 use crate::domain::DomainId;
 use crate::grants::PAGE;
-use crate::machine::{Machine, Partition, Start};
+use crate::machine::{InterruptMode, Machine, Partition, Start};
 use crate::vcpu::{State, VcpuId};
 use crate::{Hypervisor, timer};
 use hv_abi::xen::VcpuGuestContext;
@@ -145,6 +145,6 @@ pub(super) fn start(id: DomainId, context: VcpuGuestContext) -> Done<Start> {
         argument: context.argument,
         stack: context.stack,
         little_endian,
-        little_endian_interrupts: little_endian,
+        interrupts: InterruptMode { little_endian, translated: false },
     })
 }

@@ -54,7 +54,7 @@ impl Outgoing {
         let length = rest.iter().map(|part| part.length).sum();
         let first = rest.first_mut()?;
         let mut header = [0; HEADER];
-        bus.read(first.at, &mut header).ok()?;
+        bus.read(first.at, &mut header)?;
         first.length = first.length.checked_sub(HEADER)?;
         first.at = first.at.offset(HEADER as u64);
         (length <= LONGEST).then_some(Outgoing { header, rest, length })
@@ -104,14 +104,16 @@ impl Port {
     /// # Errors
     /// H_PARAMETER for what is no buffer, H_RESOURCE when there are [`POOLS`] other sizes already.
     pub fn post<M: Machine>(&mut self, bus: &Bus<'_, M>, buffer: u64) -> Result<(), i64> {
-        let buffer = bus.named(buffer, CORRELATOR as u64, Access::WRITE);
+        // The chain in it is read, too.
+        let access = Access::READ | Access::WRITE;
+        let buffer = bus.named(buffer, CORRELATOR as u64, access);
         let buffer = buffer.filter(|buffer| buffer.length >= SHORTEST).ok_or(code::PARAMETER)?;
         let size = buffer.length;
         let same = self.pools.iter().position(|pool| pool.size == size);
         let place = same.or_else(|| self.pools.iter().position(|pool| pool.count == 0));
         let pool = place.and_then(|place| self.pools.get_mut(place)).ok_or(code::RESOURCE)?;
         let next = buffer.at.offset(CORRELATOR as u64);
-        bus.store(next, pool.first.value()).map_err(|_| code::PARAMETER)?;
+        bus.store(next, pool.first.value()).ok_or(code::PARAMETER)?;
         *pool = Pool { size, count: pool.count.saturating_add(1), first: buffer.at };
         Ok(())
     }
@@ -135,18 +137,18 @@ impl Port {
         let fitting = self.pools.iter_mut().filter(|pool| pool.count != 0 && pool.size >= wanted);
         let pool = fitting.min_by_key(|pool| pool.size)?;
         let start = pool.first.offset(CORRELATOR as u64);
-        let next = bus.load(start).ok()?;
+        let next = bus.load(start)?;
         let mut to = start.offset(HEADER as u64);
         for part in &frame.rest {
-            bus.copy(to, sender, part.at, part.length).ok()?;
+            bus.copy(to, sender, part.at, part.length)?;
             to = to.offset(part.length as u64);
         }
-        bus.write(start, &frame.header).ok()?;
+        bus.write(start, &frame.header)?;
         let entry = self.queue.at.offset(self.next as u64);
-        bus.copy(entry.offset(8), bus, pool.first, CORRELATOR).ok()?;
+        bus.copy(entry.offset(8), bus, pool.first, CORRELATOR)?;
         // The doubleword with the toggle comes last: the guest may be looking.
         let offset = (CORRELATOR as u64) << 32;
-        bus.store(entry, self.toggle | VALID | offset | frame.length as u64).ok()?;
+        bus.store(entry, self.toggle | VALID | offset | frame.length as u64)?;
         pool.count = pool.count.saturating_sub(1);
         pool.first = BusAddr::new(next & 0xffff_fff8);
         self.next = self.next.saturating_add(ENTRY);

@@ -2,6 +2,8 @@
 //! memory, which make one hypercall with the address of an argument block: big-endian words
 //! {token, number of arguments, number of results, arguments, results}; the first result is a status.
 
+use super::clock::Told;
+use super::xics::IDLE;
 use crate::Hypervisor;
 use crate::hypercall::{Caller, Coded};
 use crate::machine::{Machine, Partition, Start};
@@ -24,6 +26,11 @@ struct Block {
     results: ArrayVec<GuestAddr, WORDS>,
 }
 
+/// What a call tells after its status.
+fn told(words: &[u32]) -> Told {
+    words.iter().copied().collect()
+}
+
 impl<M: Machine> Hypervisor<M> {
     /// Serves a call; the hypercall itself fails only when there is no block to answer in.
     pub(super) fn rtas(&self, caller: &mut Caller<'_>, at: GuestAddr) -> Coded {
@@ -32,17 +39,19 @@ impl<M: Machine> Hypervisor<M> {
             self.refused(caller, "h_rtas", why);
             return Err(code::PARAMETER);
         };
-        let outcome = self.rtas_function(caller, &block);
-        let status = outcome.err().unwrap_or(rtas::SUCCESS);
-        let answers = [Some(status), outcome.ok().flatten()].into_iter().flatten();
+        let (status, told) = match self.rtas_function(caller, &block) {
+            Ok(told) => (rtas::SUCCESS, told),
+            Err(status) => (status, Told::new()),
+        };
+        let answers = [status].into_iter().chain(told);
         let mut answers = block.results.into_iter().zip(answers);
         let written = answers.all(|(at, word)| self.copy_out(caller, at, &word.to_be_bytes()));
         // A domain that has just ended has no memory to answer in.
         if written || !caller.seated { Ok(()) } else { Err(code::PARAMETER) }
     }
 
-    /// Does what a call asks: its status where it cannot, else its second result, if it has one.
-    fn rtas_function(&self, caller: &mut Caller<'_>, block: &Block) -> Result<Option<u32>, u32> {
+    /// Does what a call asks: its status where it cannot, else what follows the status.
+    fn rtas_function(&self, caller: &mut Caller<'_>, block: &Block) -> Result<Told, u32> {
         let id = caller.current.domain;
         match (block.token, block.arguments.as_slice()) {
             (rtas::POWER_OFF, _) => self.end(caller.processor, id, End::PowerOff),
@@ -54,12 +63,32 @@ impl<M: Machine> Hypervisor<M> {
             (rtas::QUERY_CPU_STOPPED_STATE, &[server, ..]) => {
                 let vcpu = self.vcpu_of(id, server.into()).ok_or(rtas::PARAMETER_ERROR)?;
                 let stopped = self.vcpu(vcpu).status.lock().state == State::Stopped;
-                return Ok(Some(if stopped { 0 } else { 2 }));
+                return Ok(told(&[if stopped { 0 } else { 2 }]));
             }
             (rtas::STOP_SELF, _) => self.stop(caller.current.vcpu),
+            (rtas::GET_TIME_OF_DAY, _) => return self.time_of_day(id),
+            (rtas::SET_TIME_OF_DAY, &[year, month, day, hour, minute, second, ..]) => {
+                self.set_time_of_day(id, [year, month, day, hour, minute, second])?;
+            }
+            (rtas::GET_XIVE, &[source, ..]) => {
+                let route = self.papr_route(id, source, |_| ())?;
+                return Ok(told(&[route.server, route.priority.into()]));
+            }
+            (rtas::SET_XIVE, &[source, server, priority, ..]) => {
+                let priority = u8::try_from(priority).map_err(|_| rtas::PARAMETER_ERROR)?;
+                self.papr_route(id, source, |route| {
+                    (route.server, route.priority, route.when_on) = (server, priority, priority);
+                })?;
+            }
+            (rtas::INT_ON, &[source, ..]) => {
+                self.papr_route(id, source, |route| route.priority = route.when_on)?;
+            }
+            (rtas::INT_OFF, &[source, ..]) => {
+                self.papr_route(id, source, |route| route.priority = IDLE)?;
+            }
             _ => return Err(rtas::PARAMETER_ERROR),
         }
-        Ok(None)
+        Ok(Told::new())
     }
 
     fn rtas_block(&self, caller: &Caller<'_>, at: GuestAddr) -> Option<Block> {
@@ -80,9 +109,9 @@ impl<M: Machine> Hypervisor<M> {
         let [server, entry, argument] = arguments;
         let id = caller.current.domain;
         let vcpu = self.vcpu_of(id, server.into()).ok_or(rtas::PARAMETER_ERROR)?;
-        let little_endian_interrupts =
-            self.domain(id).as_ref().is_some_and(|d| d.little_endian_interrupts);
-        if self.vcpu(vcpu).status.lock().state != State::Stopped {
+        let interrupts = self.with(id, |d| d.interrupts).map_err(|_| rtas::PARAMETER_ERROR)?;
+        let mut status = self.vcpu(vcpu).status.lock();
+        if status.state != State::Stopped {
             return Err(rtas::HARDWARE_ERROR);
         }
         let start = Start {
@@ -91,10 +120,11 @@ impl<M: Machine> Hypervisor<M> {
             argument: argument.into(),
             stack: 0,
             little_endian: false,
-            little_endian_interrupts,
+            interrupts,
         };
         self.machine.install(vcpu, &start);
-        self.launch(vcpu);
+        status.stopping = false;
+        self.make_ready(vcpu, status);
         Ok(())
     }
 
