@@ -3,7 +3,7 @@
 #
 # The programs that run here are cargo's business; this file builds what runs on the Power machine.
 
-IMAGES   := hypervisor hypervisor-nested guest-kernel linux-compat controller ktest-guest
+IMAGES   := hypervisor hypervisor-nested guest-kernel linux-compat controller storage ktest-guest
 # The package that makes an image has its name, but for this one.
 PACKAGES := $(IMAGES:guest-kernel=guest-kernel-image)
 PROGRAMS := $(patsubst tests/programs/%.c,target/inputs/programs/%,$(wildcard tests/programs/*.c))

@@ -3,10 +3,11 @@
 //! [`Description::parse`] reports everything wrong with a file at once, each with file, line, field
 //! and a way to mend it. Programs may also put a [`Description`] together themselves.
 
+mod disks;
 mod fields;
 mod read;
 mod scheduling;
-mod size;
+pub(crate) mod size;
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,8 @@ pub struct DomainDescription {
     pub lan: Option<String>,
     /// The name of the controller that starts it, if that is not the hypervisor at boot.
     pub started_by: Option<String>,
+    /// Its disks: files, which a storage domain of the machine serves.
+    pub disks: Vec<PathBuf>,
     /// Whether its console is the one shown first.
     pub console_first: bool,
     /// The kernel, an ELF file.
@@ -84,6 +87,8 @@ pub enum Kind {
         /// Its options.
         bootargs: String,
     },
+    /// A kernel of ours that serves all others their disks.
+    Storage,
     /// A kernel of ours by itself, such as a test.
     Bare {
         /// The hypercalls that it speaks: Xen's, or in a test PAPR's.

@@ -10,6 +10,7 @@ extern crate alloc;
 mod attack;
 mod bench;
 mod create;
+mod disk;
 mod events;
 mod fuzz;
 mod grants;
@@ -65,6 +66,8 @@ const TESTS: &[(&str, Test)] = &[
     ("lansource", lan::source),
     ("laninternet", lan::internet),
     ("lansink", lan::sink),
+    ("disk", disk::disk),
+    ("diskreads", disk::reads),
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),

@@ -22,6 +22,7 @@ fn domain(name: &str, mebibytes: u64, kernel: &str, kind: Kind) -> DomainDescrip
         rights: Rights::INPUT,
         lan: None,
         started_by: None,
+        disks: Vec::new(),
         console_first: false,
         kernel: files::top().join(kernel),
         kind,
@@ -67,6 +68,12 @@ pub fn controller(name: &str, mebibytes: u64, bootargs: &str) -> DomainDescripti
     let domain = domain(name, mebibytes, files::CONTROLLER, kind);
     let rights = Rights::CONTROL | Rights::INPUT | Rights::EVENTS | Rights::GRANTS | Rights::LAN;
     DomainDescription { rights, ..domain }
+}
+
+/// A domain that serves all others their disks.
+pub fn storage(name: &str) -> DomainDescription {
+    let rights = Rights::EVENTS | Rights::LAN;
+    DomainDescription { rights, ..domain(name, 16, files::STORAGE, Kind::Storage) }
 }
 
 /// A kernel of ours by itself: the one of `tests/guest`, which does what its options say.

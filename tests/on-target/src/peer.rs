@@ -54,7 +54,8 @@ fn run(model: Model, options: &[&str]) -> anyhow::Result<Peer> {
     let folder = files::top().join(files::RUN).join(format!("peer-{}", model.name()));
     fs::create_dir_all(&folder)?;
     let more = ["-append", COMMAND_LINE].iter().chain(options).map(|&word| word.into()).collect();
-    let settings = Settings { model, processors: 1, memory: MEMORY, gdb: None, more };
+    let settings =
+        Settings { model, processors: 1, memory: MEMORY, gdb: None, disks: Vec::new(), more };
     let command = qemu::command(&settings, &kernel, &initrd);
     // Its standard input stays open, and QEMU ends with `_qemu`.
     let (_qemu, output, _input) = Qemu::start(command, File::create(folder.join("qemu.log"))?)?;

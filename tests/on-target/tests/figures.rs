@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("grant_copy"), move || grant_copy(model)));
         tests.push(test(name("populate"), move || populate(model)));
         tests.push(test(name("lan_frame"), move || lan_frame(model)));
+        tests.push(test(name("disk_read"), move || disk_read(model)));
         tests.push(test(name("vcpu_switch_pair"), move || vcpu_switch_pair(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
@@ -85,6 +86,10 @@ fn grant_copy(model: Model) -> anyhow::Result<()> {
 
 fn populate(model: Model) -> anyhow::Result<()> {
     within("a GiB at run time", figures::populate(model, COUNTED)?, "populate-gib")
+}
+
+fn disk_read(model: Model) -> anyhow::Result<()> {
+    within("disk read", figures::disk_read(model, COUNTED)?, "disk-read-4k")
 }
 
 fn lan_frame(model: Model) -> anyhow::Result<()> {

@@ -24,6 +24,7 @@ fn description(tree: &Tree) -> Description {
         rights: Rights::INPUT,
         lan: None,
         started_by: None,
+        disks: Vec::new(),
         console_first: false,
         kernel: tree.path("target/images/guest-kernel"),
         kind,
@@ -45,7 +46,7 @@ fn log(domains: &[Domain]) -> String {
     let bytes = write(Machine::Powernv9, Console::Framed, domains).unwrap();
     let hypervisor = Box::new(Hypervisor::new(Fake::new(64)));
     hypervisor.init(hypervisor.machine.frames(), 1, 0, 0);
-    hypervisor.start_all(&Archive::parse(&bytes).unwrap(), IMAGE, format_args!("test"));
+    hypervisor.start_all(&Archive::parse(&bytes).unwrap(), IMAGE, &mut [], format_args!("test"));
     let mut decoder = Decoder::new();
     let output = hypervisor.machine.state().output.clone();
     let said = output.iter().filter_map(|byte| match decoder.push(*byte) {

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
-    Clock, create, create_to_first, event_round_trip, event_send, event_upcall, event_upcall_other,
-    getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, populate, reserved_late_999,
-    reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
+    Clock, create, create_to_first, disk_read, event_round_trip, event_send, event_upcall,
+    event_upcall_other, getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, populate,
+    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
 };
 use k42_tests::peer::Peer;
 use k42_tests::{MODELS, Model};
@@ -63,6 +63,7 @@ const ROWS: &[Row] = &[
     row("page granted by another copied, 4 KiB",      grant_copy,       None,                       Nothing),
     row("memory at run time, a GiB of it",            populate,         Some("populate-gib"),       Tenth),
     row("LAN frame of 1,500 bytes to its receiver",   lan_frame,        None,                       Nothing),
+    row("read of 4 KiB from a disk, all domains",     disk_read,        None,                       Nothing),
     row("two switches between two vCPUs",             vcpu_switch_pair, Some("vcpu-switch-pair"),        Count(1_500)),
     row("getppid, K42 domain and bare Linux",         getppid,          Some("getppid"),            LessThanPeer),
     row("entry to first instruction, K42, 64 MiB",    start_k42,        None,                       Nothing),
