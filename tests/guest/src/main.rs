@@ -45,6 +45,7 @@ type Test = fn(Boot, Options) -> Verdict;
 
 const TESTS: &[(&str, Test)] = &[
     ("hello", talk::hello),
+    ("time", talk::time),
     ("count", talk::count),
     ("spin", talk::spin),
     ("watchdog", talk::watchdog),

@@ -334,6 +334,6 @@ fn figure(machine: &mut Machine, console: &str, name: &str) -> anyhow::Result<u6
     Ok(text.parse()?)
 }
 
-fn instructions(ticks: u64) -> u64 {
+pub(crate) fn instructions(ticks: u64) -> u64 {
     ticks * 1000 / 512
 }

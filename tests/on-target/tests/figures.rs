@@ -3,7 +3,7 @@
 
 use k42_audit::specification::budget;
 use k42_tests::figures::{self, Clock};
-use k42_tests::{MODELS, Model};
+use k42_tests::{MODELS, Model, operations};
 use libtest_mimic::Trial;
 
 use crate::test;
@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("vcpu_switch_pair"), move || vcpu_switch_pair(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
+        tests.push(test(name("linux_operations"), move || linux_operations(model)));
     }
     tests
 }
@@ -110,4 +111,20 @@ fn getppid(model: Model) -> anyhow::Result<()> {
 fn start(model: Model) -> anyhow::Result<()> {
     let count = figures::start_k42(model, COUNTED)?;
     within("start of a K42 domain", count, "start-k42-domain")
+}
+
+fn linux_operations(model: Model) -> anyhow::Result<()> {
+    let figures = operations::here(model)?;
+    for (name, key) in [
+        ("getppid-sc", "linux-getppid"),
+        ("anonymous-fault", "linux-fault"),
+        ("pipe-pair", "linux-pipe-pair"),
+        ("fork", "linux-fork"),
+        ("tick", "linux-tick"),
+        ("sleep-late", "linux-sleep-late"),
+        (operations::BOOT, "linux-boot"),
+    ] {
+        within(name, figures.get(name).copied().unwrap_or_default(), key)?;
+    }
+    Ok(())
 }
