@@ -3,7 +3,7 @@
 #
 # The programs that run here are cargo's business; this file builds what runs on the Power machine.
 
-IMAGES   := hypervisor hypervisor-nested guest-kernel linux-compat controller ktest-guest
+IMAGES   := hypervisor hypervisor-nested guest-kernel linux-compat controller storage ktest-guest
 # The package that makes an image has its name, but for this one.
 PACKAGES := $(IMAGES:guest-kernel=guest-kernel-image)
 PROGRAMS := $(patsubst tests/programs/%.c,target/inputs/programs/%,$(wildcard tests/programs/*.c))
@@ -31,7 +31,7 @@ setup: tools inputs ## find or install the toolchain, QEMU and the ppc64le input
 tools:
 	@boot/setup/packages; status=$$?; boot/setup/toolchain && exit $$status
 
-inputs: target/inputs/root.cpio target/inputs/peer.cpio $(NETS)
+inputs: target/inputs/root.cpio target/inputs/peer.cpio target/inputs/operations.cpio $(NETS)
 
 # Kernels and busybox. The script knows what is there already, and then leaves this file as it is.
 target/inputs/VERSIONS: tools
@@ -46,6 +46,17 @@ target/inputs/root.cpio: boot/setup/rootfs $(shell find boot/rootfs) target/inpu
 
 target/inputs/linux-net-%.cpio: boot/setup/net $(shell find boot/rootfs-net) target/inputs/root.cpio
 	@boot/setup/net $*
+
+# What Linux domains measure, and what bare Linux does: an archive behind that of every domain, whose
+# shell it tells what to run.
+target/inputs/operations/bin/operations: $(wildcard tests/linux/*.[ch]) | tools
+	@mkdir -p $(@D)
+	$(CROSS)gcc -O2 -Wall -Wextra -static -pthread -o $@ $(filter %.c,$^)
+
+target/inputs/operations.cpio: target/inputs/root.cpio target/inputs/operations/bin/operations tests/linux/profile
+	@mkdir -p target/inputs/operations/etc && cp tests/linux/profile target/inputs/operations/etc
+	@cd target/inputs/operations && find . -mindepth 1 | LC_ALL=C sort | \
+	    cpio --quiet --create --format newc --owner +0:+0 | cat ../root.cpio - >../operations.cpio
 
 # The Linux that `make bench` compares with: one program, and KVM's modules for it.
 target/inputs/peer.cpio: $(wildcard tests/peer/*) target/inputs/VERSIONS target/inputs/programs/getppid
@@ -114,7 +125,8 @@ lint: tools ## check the format, and clippy's advice for host and target
 
 clean: ## remove what was built; what was downloaded and chosen stays
 	rm -rf target/power target/images target/release target/debug target/lint target/inputs/programs \
-	    target/inputs/root target/inputs/peer target/inputs/linux-net-* target/inputs/*.cpio
+	    target/inputs/root target/inputs/peer target/inputs/operations target/inputs/linux-net-* \
+	    target/inputs/*.cpio
 
 distclean: ## remove target/, downloads included
 	rm -rf target

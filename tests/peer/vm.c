@@ -17,8 +17,7 @@
 
 extern const char guest_image[], guest_image_end[];
 
-/* An ioctl that has to succeed. */
-static int ask(int fd, unsigned long request, unsigned long argument, const char *name)
+int ask(int fd, unsigned long request, unsigned long argument, const char *name)
 {
 	int result = ioctl(fd, request, argument);
 
@@ -26,8 +25,6 @@ static int ask(int fd, unsigned long request, unsigned long argument, const char
 		fail(name);
 	return result;
 }
-
-#define ASK(fd, request, argument) ask(fd, request, (unsigned long)(argument), #request)
 
 static int kvm(void)
 {
@@ -51,8 +48,6 @@ void vm_add_memory(struct vm *vm, size_t size, bool touched)
 		fail("memory for a guest");
 	if (touched)
 		memset(vm->memory, 0, size);
-	memcpy(vm->memory, guest_image, guest_image_end - guest_image);
-
 	struct kvm_userspace_memory_region region = {
 		.memory_size = size,
 		.userspace_addr = (uintptr_t)vm->memory,
@@ -83,6 +78,7 @@ void vm_create(struct vm *vm, int vcpus, size_t size, bool touched)
 	memset(vm, 0, sizeof *vm);
 	vm_open(vm);
 	vm_add_memory(vm, size, touched);
+	memcpy(vm->memory, guest_image, guest_image_end - guest_image);
 	for (int number = 0; number < vcpus; number++)
 		vm_add_vcpu(vm, number);
 }

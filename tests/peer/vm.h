@@ -36,5 +36,9 @@ void vcpu_run(struct vcpu *vcpu);
 /* What a program left at RESULT. */
 unsigned long vm_result(const struct vm *vm);
 
+/* An ioctl that has to succeed; its name is for the message. */
+int ask(int fd, unsigned long request, unsigned long argument, const char *name);
+#define ASK(fd, request, argument) ask(fd, request, (unsigned long)(argument), #request)
+
 /* Says what failed and why, and powers the machine off. */
 _Noreturn void fail(const char *what);

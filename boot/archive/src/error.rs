@@ -11,6 +11,8 @@ pub enum Place {
     Domain(u16),
     /// In the domain of the first number, in its load of the second, counted from 0.
     Load(u16, usize),
+    /// In the domain of the first number, in its disk of the second.
+    Disk(u16, u32),
 }
 
 /// How the index is not a sound device tree.
@@ -63,6 +65,7 @@ impl fmt::Display for Place {
             Place::Root => write!(f, "root node"),
             Place::Domain(number) => write!(f, "domain {number}"),
             Place::Load(number, index) => write!(f, "domain {number}, load {index}"),
+            Place::Disk(number, disk) => write!(f, "domain {number}, disk {disk}"),
         }
     }
 }

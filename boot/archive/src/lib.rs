@@ -23,7 +23,7 @@ pub mod write;
 
 pub use error::{ArchiveError, IndexFault, Place};
 pub use machine::{
-    COMPATIBLE, Console, MAX_DOMAIN, MEMORY_GRANULE, Machine, PAYLOAD_ALIGNMENT, Processor,
+    COMPATIBLE, Console, Disk, MAX_DOMAIN, MEMORY_GRANULE, Machine, PAYLOAD_ALIGNMENT, Processor,
     Scheduling,
 };
 pub use read::{Archive, DomainImage, Load};

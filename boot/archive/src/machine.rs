@@ -107,6 +107,17 @@ impl Default for Scheduling {
     }
 }
 
+/// A disk: storage of the machine that keeps what is in it, for one domain (docs/hypervisor.md, Disks).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Disk {
+    /// Which of the machine's, from 0.
+    pub number: u32,
+    /// Where the domain has it: a guest real address beyond its memory, a multiple of the size.
+    pub guest_address: u64,
+    /// Its bytes: a power of two, at least [`MEMORY_GRANULE`].
+    pub size: u64,
+}
+
 impl crate::Personality {
     /// The personality of that name.
     pub fn from_name(name: &str) -> Option<Self> {

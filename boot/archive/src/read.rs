@@ -5,7 +5,7 @@ use fdt::node::{FdtNode, NodeProperty};
 
 use crate::error::{ArchiveError, Place};
 use crate::{
-    COMPATIBLE, Console, MAX_DOMAIN, MEMORY_GRANULE, Machine, Personality, Scheduling, vet,
+    COMPATIBLE, Console, Disk, MAX_DOMAIN, MEMORY_GRANULE, Machine, Personality, Scheduling, vet,
 };
 
 /// A boot archive whose index is sound. Its domains are checked as they are read.
@@ -166,7 +166,11 @@ impl<'a> DomainImage<'a> {
             }
         }
         for (index, node) in node.children().enumerate() {
-            Load::read(archive.bytes, Place::Load(number, index), domain.memory_size, node)?;
+            if let Some(disk) = disk_number(node.name) {
+                Disk::read(number, disk, domain.memory_size, node)?;
+            } else {
+                Load::read(archive.bytes, Place::Load(number, index), domain.memory_size, node)?;
+            }
         }
         Ok(domain)
     }
@@ -177,12 +181,27 @@ impl<'a> DomainImage<'a> {
         (0..).map_while(move |index| domain.load(index))
     }
 
+    /// The disks that are the domain's.
+    pub fn disks(&self) -> impl Iterator<Item = Disk> + use<'a> {
+        let domain = *self;
+        (0..).map_while(move |index| domain.disk(index))
+    }
+
     /// The load at `index`, which has been checked with the domain.
     fn load(&self, index: usize) -> Option<Load<'a>> {
         let root = self.archive.root().ok()?;
-        let node = root.children().nth(self.position)?.children().nth(index)?;
+        let domain = root.children().nth(self.position)?;
+        let node = domain.children().filter(|node| disk_number(node.name).is_none()).nth(index)?;
         let place = Place::Load(self.number, index);
         Load::read(self.archive.bytes, place, self.memory_size, node).ok()
+    }
+
+    /// The disk at `index`, likewise.
+    fn disk(&self, index: usize) -> Option<Disk> {
+        let root = self.archive.root().ok()?;
+        let domain = root.children().nth(self.position)?;
+        let node = domain.children().filter(|node| disk_number(node.name).is_some()).nth(index)?;
+        Disk::read(self.number, disk_number(node.name)?, self.memory_size, node).ok()
     }
 }
 
@@ -206,6 +225,30 @@ impl<'a> Load<'a> {
             .ok_or(ArchiveError::OutsideArchive(place))?;
         Ok(Load { guest_address, data })
     }
+}
+
+impl Disk {
+    fn read(
+        domain: u16,
+        number: u32,
+        memory_size: u64,
+        node: FdtNode<'_, '_>,
+    ) -> Result<Disk, ArchiveError> {
+        let fields = Fields { node, place: Place::Disk(domain, number) };
+        let (guest_address, size) = (fields.u64("guest-address")?, fields.u64("size")?);
+        if !size.is_power_of_two() || !size.is_multiple_of(MEMORY_GRANULE) {
+            return Err(fields.bad("size"));
+        }
+        if !guest_address.is_multiple_of(size) || guest_address < memory_size {
+            return Err(fields.bad("guest-address"));
+        }
+        Ok(Disk { number, guest_address, size })
+    }
+}
+
+/// The number in `disk@NUMBER`; `None` for a load.
+fn disk_number(name: &str) -> Option<u32> {
+    u32::from_str_radix(name.strip_prefix("disk@")?, 16).ok()
 }
 
 /// The number in `domain@NUMBER`.

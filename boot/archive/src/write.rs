@@ -9,7 +9,8 @@ use std::vec::Vec;
 use vm_fdt::FdtWriter;
 
 use crate::{
-    Archive, ArchiveError, COMPATIBLE, Console, Machine, PAYLOAD_ALIGNMENT, Personality, Scheduling,
+    Archive, ArchiveError, COMPATIBLE, Console, Disk, Machine, PAYLOAD_ALIGNMENT, Personality,
+    Scheduling,
 };
 
 /// Payloads begin at multiples of this: a page, so that copying runs in whole cache lines.
@@ -44,6 +45,8 @@ pub struct Domain {
     pub little_endian: bool,
     /// What to copy into its memory.
     pub loads: Vec<Blob>,
+    /// The disks that are its own.
+    pub disks: Vec<Disk>,
 }
 
 /// Bytes and where they go. A load without bytes is left out.
@@ -181,6 +184,12 @@ fn index(
             fdt.property_u64("guest-address", load.guest_address)?;
             fdt.property_u64("data-offset", base + offset)?;
             fdt.property_u64("data-size", load.data.len() as u64)?;
+            fdt.end_node(node)?;
+        }
+        for disk in &domain.disks {
+            let node = fdt.begin_node(&format!("disk@{:x}", disk.number))?;
+            fdt.property_u64("guest-address", disk.guest_address)?;
+            fdt.property_u64("size", disk.size)?;
             fdt.end_node(node)?;
         }
         fdt.end_node(node)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use boot_archive::write::{Blob, Domain, WriteError, write};
 use boot_archive::{
-    Archive, ArchiveError, Console, IndexFault, MEMORY_GRANULE, Machine, PAYLOAD_ALIGNMENT,
+    Archive, ArchiveError, Console, Disk, IndexFault, MEMORY_GRANULE, Machine, PAYLOAD_ALIGNMENT,
     Personality, Place,
 };
 use proptest::prelude::*;
@@ -25,6 +25,7 @@ fn domain(number: u16, name: &str) -> Domain {
         device_tree: 0x20_0000,
         little_endian: false,
         loads: vec![Blob { what: "", guest_address: 0x1000, data: Arc::from(&b"kernel"[..]) }],
+        disks: vec![Disk { number: 1, guest_address: 1 << 40, size: MEMORY_GRANULE }],
     }
 }
 
@@ -40,8 +41,8 @@ fn blob() -> impl Strategy<Value = Blob> {
 prop_compose! {
     fn domains()(parts in prop::collection::vec(
         (any::<bool>(), 1u64..64, 1u32..9, 1u16..1000, 0u64..MEMORY_GRANULE, any::<bool>(),
-         prop::collection::vec(blob(), 0..4)), 0..5)) -> Vec<Domain> {
-        parts.into_iter().enumerate().map(|(i, (xen, granules, vcpus, weight, entry, little, loads))| Domain {
+         prop::collection::vec(blob(), 0..4), prop::collection::vec(21u32..40, 0..3)), 0..5)) -> Vec<Domain> {
+        parts.into_iter().enumerate().map(|(i, (xen, granules, vcpus, weight, entry, little, loads, disks))| Domain {
             number: i as u16 * 7 + 1,
             name: format!("domain-{i}"),
             personality: if xen { Personality::Xen } else { Personality::Papr },
@@ -55,6 +56,9 @@ prop_compose! {
             device_tree: entry / 2,
             little_endian: little,
             loads,
+            disks: (1..).zip(disks).map(|(n, bits)| Disk {
+                number: n, guest_address: u64::from(n) << 40, size: 1 << bits,
+            }).collect(),
         }).collect()
     }
 }
@@ -65,7 +69,7 @@ fn read_all(bytes: &[u8]) -> Result<(Machine, Console, Vec<Domain>), ArchiveErro
     let mut domains = Vec::new();
     for image in archive.domains() {
         let image = image?;
-        let loads = image.loads();
+        let (loads, disks) = (image.loads(), image.disks().collect());
         domains.push(Domain {
             number: image.number,
             name: image.name.into(),
@@ -82,6 +86,7 @@ fn read_all(bytes: &[u8]) -> Result<(Machine, Console, Vec<Domain>), ArchiveErro
             loads: loads
                 .map(|l| Blob { what: "", guest_address: l.guest_address, data: l.data.into() })
                 .collect(),
+            disks,
         });
     }
     Ok((archive.machine(), archive.console(), domains))
@@ -183,6 +188,15 @@ fn every_value_is_checked() {
             refused(|d| d[1].loads[0].guest_address = address),
             ArchiveError::OutsideMemory(load, "guest-address")
         );
+    }
+    let disk = Place::Disk(2, 1);
+    for size in [0, 1 << 20, 3 << 20] {
+        let error = refused(|d| d[1].disks[0].size = size);
+        assert_eq!(error, ArchiveError::BadValue(disk, "size"));
+    }
+    for address in [0, (1 << 40) + 4096] {
+        let error = refused(|d| d[1].disks[0].guest_address = address);
+        assert_eq!(error, ArchiveError::BadValue(disk, "guest-address"));
     }
 }
 

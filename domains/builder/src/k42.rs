@@ -8,6 +8,7 @@ use boot_archive::Personality;
 use boot_archive::write::Domain;
 use vm_fdt::{Error, FdtWriter};
 
+use crate::disks::{self, Disk};
 use crate::layout::Layout;
 use crate::tree::{begin, memory, node};
 use crate::{BuildError, File, Image, Plan, TIMEBASE_FREQUENCY};
@@ -17,12 +18,16 @@ use crate::{BuildError, File, Image, Plan, TIMEBASE_FREQUENCY};
 pub struct K42 {
     /// The guest kernel: an ELF file.
     pub kernel: File,
+    /// The hypercalls that the domain speaks: Xen's, but for a kernel that tests PAPR's.
+    pub personality: Personality,
     /// The kernel's own options.
     pub bootargs: String,
     /// What the kernel manages; a kernel that is a test by itself has nothing.
     pub application: Option<Application>,
     /// The boot archive of the domains that it is to start, if it is a controller.
     pub archive: Option<File>,
+    /// The disks that it is to serve, if it is a storage domain.
+    pub disks: Vec<Disk>,
 }
 
 /// An unmodified Linux program and what it needs.
@@ -82,7 +87,7 @@ pub(crate) fn build(plan: &Plan, guest: &K42) -> Result<Domain, BuildError> {
     Ok(Domain {
         number: plan.number,
         name: plan.name.clone(),
-        personality: Personality::Xen,
+        personality: guest.personality,
         memory_size: plan.memory_size,
         vcpus: plan.vcpus,
         weight: plan.weight,
@@ -93,6 +98,7 @@ pub(crate) fn build(plan: &Plan, guest: &K42) -> Result<Domain, BuildError> {
         device_tree,
         little_endian: true,
         loads: layout.into_loads(),
+        disks: guest.disks.iter().map(Disk::place).collect(),
     })
 }
 
@@ -147,7 +153,8 @@ fn tree(
                 tree.property_u64("linux,initrd-start", start)?;
                 tree.property_u64("linux,initrd-end", start + size)?;
             }
-            places.iter().try_for_each(|places| chosen(tree, places))
+            places.iter().try_for_each(|places| chosen(tree, places))?;
+            disks::node(tree, plan.number, &guest.disks)
         })
     })?;
     tree.finish()

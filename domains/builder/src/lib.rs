@@ -6,6 +6,7 @@
 //! What the two kinds of guest find at their start is docs/interfaces.md §1 and §4.
 #![forbid(unsafe_code)]
 
+mod disks;
 pub mod image;
 pub mod k42;
 pub mod layout;
@@ -18,6 +19,7 @@ use boot_archive::write::Domain;
 use boot_archive::{MEMORY_GRANULE, Machine};
 
 pub use boot_archive::Scheduling;
+pub use disks::Disk;
 pub use hv_abi::Rights;
 pub use image::{Image, ImageError};
 pub use layout::LayoutError;

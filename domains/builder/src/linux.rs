@@ -98,5 +98,6 @@ pub(crate) fn build(machine: Machine, plan: &Plan, guest: &Linux) -> Result<Doma
         // The kernel's first instructions switch to its own byte order; PAPR starts big-endian.
         little_endian: false,
         loads: layout.into_loads(),
+        disks: Vec::new(),
     })
 }

@@ -6,7 +6,7 @@ use boot_archive::write::Domain;
 use boot_archive::{Machine, Personality};
 use domain_builder::k42::{Application, K42};
 use domain_builder::linux::{Linux, RTAS_FUNCTIONS};
-use domain_builder::{BuildError, Guest, Plan, Rights, build};
+use domain_builder::{BuildError, Disk, Guest, Plan, Rights, build};
 use elf::Part;
 use fdt::Fdt;
 use proptest::prelude::*;
@@ -60,9 +60,11 @@ fn k42() -> K42 {
     };
     K42 {
         kernel: kernel.into(),
+        personality: Personality::Xen,
         bootargs: "trace".into(),
         application: Some(application),
         archive: None,
+        disks: Vec::new(),
     }
 }
 
@@ -286,4 +288,31 @@ proptest! {
         let guest = Linux { kernel: kernel.into(), ..good };
         let _ = build(Machine::Powernv9, &plan(Guest::Linux(guest)));
     }
+}
+
+#[test]
+fn a_storage_domain_is_told_of_its_disks() {
+    let disk = |number, client, unit| Disk { number, size: (2 * MIB) << number, client, unit };
+    let disks = vec![disk(0, 5, 0), disk(1, 5, 1), disk(2, 9, 0)];
+    let guest = K42 { application: None, disks: disks.clone(), ..k42() };
+    let domain = build(Machine::Powernv9, &plan(Guest::K42(guest))).unwrap();
+    for (disk, place) in disks.iter().zip(&domain.disks) {
+        assert_eq!((place.number, place.size), (disk.number, disk.size));
+        assert!(place.guest_address >= domain.memory_size);
+    }
+    let memory = memory(&domain);
+    let tree = Fdt::new(&memory[domain.device_tree as usize..]).unwrap();
+    let number = |node: &str, name: &str| {
+        value(&tree, node, name).iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
+    };
+    assert_eq!(number("/chosen/storage", "domain"), 3);
+    let node = "/chosen/storage/disk@1";
+    let names = ["address", "size", "client", "unit"];
+    assert_eq!(names.map(|name| number(node, name)), [2 << 40, 4 * MIB, 5, 1]);
+    assert!(
+        build(Machine::Powernv9, &plan(Guest::K42(K42 { application: None, ..k42() })))
+            .unwrap()
+            .disks
+            .is_empty()
+    );
 }

@@ -41,7 +41,7 @@ pub fn boot(description: &Description, options: &Options) -> anyhow::Result<()> 
 /// Boots a machine whose hypervisor writes lines for a plain terminal: this one.
 pub fn boot_plain(description: &Description, options: &Options) -> anyhow::Result<()> {
     let folder = folder(description, options)?;
-    let mut command = prepare(description, Console::Plain, options, &folder)?;
+    let (mut command, _held) = prepare(description, Console::Plain, options, &folder)?;
     let status = command.stdin(Stdio::inherit()).status().context("cannot start QEMU")?;
     if !status.success() {
         bail!("QEMU ended with {status}");

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use boot_archive::Console;
 use boot_archive::write::Domain;
-use domain_builder::{File, Guest, Plan, k42, linux};
+use boot_archive::{Console, Personality};
+use domain_builder::{Disk, File, Guest, Plan, k42, linux};
 
 use crate::description::{Description, DomainDescription, Kind};
-use crate::files;
 use crate::program::Root;
+use crate::{disks, files};
 
 /// The most that QEMU loads as an initial file system, which is how the archive arrives.
 const MAX_ARCHIVE: usize = 128 << 20;
@@ -63,8 +63,12 @@ fn domains(
             }
             _ => None,
         };
+        let disks = match domain.kind {
+            Kind::Storage => disks::all(description)?,
+            _ => Vec::new(),
+        };
         let numbers = (number, description.lan_number(domain));
-        let plan = plan(numbers, domain, held, store).with_context(context)?;
+        let plan = plan(numbers, domain, (held, disks), store).with_context(context)?;
         found.push(domain_builder::build(description.model, &plan).with_context(context)?);
     }
     Ok(found)
@@ -92,12 +96,12 @@ impl Store {
     }
 }
 
-/// What the builder is told of a domain, by its own and its LAN's number; `archive` is what a
-/// controller is to start.
+/// What the builder is told of a domain, by its own and its LAN's number, with what a controller is to
+/// start and what a storage domain is to serve.
 fn plan(
     (number, lan): (u16, u16),
     domain: &DomainDescription,
-    archive: Option<File>,
+    (archive, disks): (Option<File>, Vec<Disk>),
     store: &mut Store,
 ) -> anyhow::Result<Plan> {
     let kernel = store.read(&domain.kernel)?;
@@ -113,8 +117,10 @@ fn plan(
             let found = Root::parse(&file).and_then(|files| files.find(program, environment));
             Guest::K42(k42::K42 {
                 kernel,
+                personality: Personality::Xen,
                 bootargs: bootargs.clone(),
                 archive: None,
+                disks,
                 application: Some(k42::Application {
                     system_library: store.read(&files::top().join(files::LINUX_COMPAT))?,
                     root: file.clone(),
@@ -124,9 +130,12 @@ fn plan(
                 }),
             })
         }
-        Kind::Bare { bootargs } | Kind::Controller { bootargs } => {
-            let bootargs = bootargs.clone();
-            Guest::K42(k42::K42 { kernel, bootargs, application: None, archive })
+        Kind::Bare { personality, bootargs } => {
+            Guest::K42(bare(kernel, *personality, bootargs, disks))
+        }
+        Kind::Storage => Guest::K42(bare(kernel, Personality::Xen, "", disks)),
+        Kind::Controller { bootargs } => {
+            Guest::K42(k42::K42 { archive, ..bare(kernel, Personality::Xen, bootargs, disks) })
         }
     };
     Ok(Plan {
@@ -140,4 +149,10 @@ fn plan(
         lan,
         guest,
     })
+}
+
+/// A kernel by itself.
+fn bare(kernel: File, personality: Personality, bootargs: &str, disks: Vec<Disk>) -> k42::K42 {
+    let bootargs = bootargs.into();
+    k42::K42 { kernel, personality, bootargs, application: None, archive: None, disks }
 }

@@ -3,14 +3,15 @@
 //! [`Description::parse`] reports everything wrong with a file at once, each with file, line, field
 //! and a way to mend it. Programs may also put a [`Description`] together themselves.
 
+mod disks;
 mod fields;
 mod read;
 mod scheduling;
-mod size;
+pub(crate) mod size;
 
 use std::path::{Path, PathBuf};
 
-pub use boot_archive::{Machine as Model, Processor};
+pub use boot_archive::{Machine as Model, Personality, Processor};
 pub use domain_builder::{Rights, Scheduling};
 pub use fields::{Problem, Problems};
 
@@ -48,6 +49,8 @@ pub struct DomainDescription {
     pub lan: Option<String>,
     /// The name of the controller that starts it, if that is not the hypervisor at boot.
     pub started_by: Option<String>,
+    /// Its disks: files, which a storage domain of the machine serves.
+    pub disks: Vec<PathBuf>,
     /// Whether its console is the one shown first.
     pub console_first: bool,
     /// The kernel, an ELF file.
@@ -84,8 +87,12 @@ pub enum Kind {
         /// Its options.
         bootargs: String,
     },
+    /// A kernel of ours that serves all others their disks.
+    Storage,
     /// A kernel of ours by itself, such as a test.
     Bare {
+        /// The hypercalls that it speaks: Xen's, or in a test PAPR's.
+        personality: Personality,
         /// The kernel's options.
         bootargs: String,
     },

@@ -14,6 +14,8 @@ pub const WALKER: &str = "-walker";
 pub const GUEST_KERNEL: &str = "target/images/guest-kernel";
 /// The kernel of controllers.
 pub const CONTROLLER: &str = "target/images/controller";
+/// The kernel of storage domains.
+pub const STORAGE: &str = "target/images/storage";
 /// The system library of K42 domains.
 pub const LINUX_COMPAT: &str = "target/images/linux-compat";
 /// The root file system of K42 domains that name none.

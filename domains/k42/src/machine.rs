@@ -14,11 +14,11 @@ use k42_wire::Channel;
 use crate::compile::compile;
 use crate::consoles::{Consoles, Happening, State};
 use crate::description::{Description, Kind};
-use crate::files;
 use crate::input::{END_OF_INPUT, Input};
 use crate::line::{Heard, frames, listen};
 use crate::qemu::{self, Qemu, Settings};
 use crate::symbols::Symbols;
+use crate::{disks, files};
 
 /// How many pieces may wait between the threads; a full queue makes the machine wait.
 const QUEUE: usize = 64;
@@ -42,6 +42,8 @@ pub struct Options {
 pub struct Machine {
     /// Ends with this value; none when the line leads elsewhere.
     _qemu: Option<Qemu>,
+    /// Let go with this value, after QEMU.
+    _disks: Vec<File>,
     consoles: Consoles,
     input: Input,
     to_line: Sender<Vec<u8>>,
@@ -75,13 +77,14 @@ pub fn folder(description: &Description, options: &Options) -> anyhow::Result<Pa
     Ok(folder)
 }
 
-/// Writes the archive and says how to start QEMU with it.
+/// Writes the archive and says how to start QEMU with it; the machine's disks are held as long as the
+/// files that are returned live.
 pub fn prepare(
     description: &Description,
     console: boot_archive::Console,
     options: &Options,
     folder: &Path,
-) -> anyhow::Result<std::process::Command> {
+) -> anyhow::Result<(std::process::Command, Vec<File>)> {
     let kind = if options.walker { files::WALKER } else { "" };
     let image = format!("{}{kind}", files::hypervisor(description.model));
     let hypervisor = files::top().join(&image);
@@ -89,21 +92,25 @@ pub fn prepare(
     let archive = folder.join("boot-archive");
     fs::write(&archive, compile(description, console)?)
         .with_context(|| archive.display().to_string())?;
+    let held = disks::hold(description)?;
+    let sized = |path: &Path| Some((path.to_path_buf(), path.metadata().ok()?.len()));
     let settings = Settings {
         model: description.model,
         processors: description.processors,
         memory: description.machine_memory(),
         gdb: options.gdb,
+        disks: disks::files(description).filter_map(sized).collect(),
         more: options.qemu.clone(),
     };
-    Ok(qemu::command(&settings, &hypervisor, &archive))
+    Ok((qemu::command(&settings, &hypervisor, &archive), held))
 }
 
 impl Machine {
     /// Builds the archive, starts QEMU with it and listens.
     pub fn start(description: &Description, options: &Options) -> anyhow::Result<Machine> {
         let folder = folder(description, options)?;
-        let command = prepare(description, boot_archive::Console::Framed, options, &folder)?;
+        let (command, held) =
+            prepare(description, boot_archive::Console::Framed, options, &folder)?;
         let names: Vec<String> = description.domains.iter().map(|d| d.name.clone()).collect();
         let mut consoles = Consoles::new(&names, Some(&folder))?;
         for (number, domain) in (1..).zip(&description.domains) {
@@ -114,7 +121,7 @@ impl Machine {
         }
         let log = File::create(folder.join("qemu.log"))?;
         let (qemu, output, input) = Qemu::start(command, log)?;
-        Ok(Machine { _qemu: Some(qemu), ..Machine::attach(consoles, output, input) })
+        Ok(Machine { _qemu: Some(qemu), _disks: held, ..Machine::attach(consoles, output, input) })
     }
 
     /// A machine at the other end of a line that is there already.
@@ -136,7 +143,18 @@ impl Machine {
             }
         });
         let (input, pending) = (Input::default(), VecDeque::new());
-        Machine { _qemu: None, consoles, input, to_line, arrivals, arrive, pending, keys: None }
+        let _disks = Vec::new();
+        Machine {
+            _qemu: None,
+            _disks,
+            consoles,
+            input,
+            to_line,
+            arrivals,
+            arrive,
+            pending,
+            keys: None,
+        }
     }
 
     /// The consoles.

@@ -1,7 +1,7 @@
 //! QEMU as a child of this process, with the machine's serial line on its standard streams.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use anyhow::Context;
@@ -19,6 +19,8 @@ pub struct Settings {
     pub memory: u64,
     /// A port for gdb to connect to; the machine then waits for it before its first instruction.
     pub gdb: Option<u16>,
+    /// Its disks: files, and how many bytes each has.
+    pub disks: Vec<(PathBuf, u64)>,
     /// More of QEMU's options, for tests and measurements.
     pub more: Vec<String>,
 }
@@ -44,6 +46,10 @@ const BMC: [&str; 4] =
 /// A partition that may have guests of its own, and a firmware that does nothing but load.
 const NESTED: &str = "pseries,cap-nested-hv=on,x-vof=on";
 
+/// A host bridge for the disks alone, and its root port. A partition has a bridge anyway.
+const BRIDGE: [&str; 4] =
+    ["-device", "pnv-phb,id=disks", "-device", "pnv-phb-root-port,id=disk-port,bus=disks"];
+
 /// QEMU's command line. `K42_QEMU` in the environment names another program than the one in PATH.
 ///
 /// `setpriv` has the system end QEMU when this process is gone, however it went.
@@ -62,6 +68,19 @@ pub fn command(settings: &Settings, hypervisor: &Path, archive: &Path) -> Comman
     command.arg("-kernel").arg(hypervisor).arg("-initrd").arg(archive);
     if let Some(port) = settings.gdb {
         command.arg("-gdb").arg(format!("tcp:127.0.0.1:{port}")).arg("-S");
+    }
+    let (bus, device) = if settings.model.is_nested() { ("pci.0", 1) } else { ("disk-port", 0) };
+    if !settings.disks.is_empty() && !settings.model.is_nested() {
+        command.args(BRIDGE);
+    }
+    for (number, (path, bytes)) in settings.disks.iter().enumerate() {
+        let path = path.to_string_lossy().replace(',', ",,");
+        let memory = "memory-backend-file,share=on";
+        command
+            .arg("-object")
+            .arg(format!("{memory},id=disk{number},size={bytes},mem-path={path}"));
+        let place = format!("bus={bus},addr={device}.{number},multifunction=on");
+        command.arg("-device").arg(format!("ivshmem-plain,memdev=disk{number},{place}"));
     }
     command.args(&settings.more);
     command

@@ -73,6 +73,7 @@ fn description(job: &Job) -> Description {
             rights: Rights::INPUT,
             lan: None,
             started_by: None,
+            disks: Vec::new(),
             console_first: true,
             kernel: top.join(files::GUEST_KERNEL),
             kind: Kind::K42 {

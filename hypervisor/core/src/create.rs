@@ -73,6 +73,8 @@ pub enum CreateError {
     Rights(u32),
     /// The measurement log is full.
     Log,
+    /// There is no such disk that is nobody's yet.
+    Disk(u32),
     /// Its vCPUs get no such share of a processor.
     Share(Refused),
 }
@@ -89,6 +91,7 @@ impl CreateError {
             | CreateError::Personality
             | CreateError::Lan(_)
             | CreateError::Rights(_)
+            | CreateError::Disk(_)
             | CreateError::Share(_) => errno::EINVAL,
         }
     }

@@ -1,9 +1,10 @@
 //! The logical LANs: one switch, and a port for every domain with the right, on the LAN that it was
 //! made for. No frame goes from one LAN to another.
 //!
-//! Here is the switch: which ports a frame goes to. A port sends from its own address alone, so
-//! what can be learned has one row a port, and no row has to be forgotten for another. A port's
-//! buffers and queue are in [`port`], the calls in `hypercall/lan.rs`.
+//! Here is the switch: which ports a frame goes to. A port sends from its own address alone, so the
+//! switch knows where each is and has nothing to learn: what is for one station reaches nobody else,
+//! whether that listens or not. A port's buffers and queue are in [`port`], the calls in
+//! `hypercall/lan.rs`.
 
 pub mod port;
 
@@ -51,8 +52,6 @@ impl Mac {
 pub struct Switch {
     /// The open ports of each LAN.
     pub(crate) open: [u64; LANS],
-    /// Ports that have sent: where their addresses are is known.
-    learned: u64,
     /// Addresses that ports have taken instead of those given to them.
     taken: [Mac; MAX_DOMAINS + 1],
 }
@@ -60,7 +59,7 @@ pub struct Switch {
 impl Switch {
     /// A switch with no port open.
     pub(crate) const fn new() -> Switch {
-        Switch { open: [0; LANS], learned: 0, taken: [Mac::NONE; MAX_DOMAINS + 1] }
+        Switch { open: [0; LANS], taken: [Mac::NONE; MAX_DOMAINS + 1] }
     }
 
     fn mac(&self, id: DomainId) -> Mac {
@@ -72,7 +71,6 @@ impl Switch {
     pub fn take(&mut self, id: DomainId, mac: Mac) -> Option<()> {
         let own = mac == Mac::of(id) || mac == self.mac(id);
         if own || mac.is_free() && !self.taken.contains(&mac) {
-            self.learned &= !bit(id);
             *self.taken.get_mut(usize::from(id.number()))? = mac;
             return Some(());
         }
@@ -89,29 +87,20 @@ impl Switch {
     /// Closes a port: nothing of it is left.
     pub fn close(&mut self, id: DomainId) {
         self.open.iter_mut().for_each(|open| *open &= !bit(id));
-        self.learned &= !bit(id);
         if let Some(taken) = self.taken.get_mut(usize::from(id.number())) {
             *taken = Mac::NONE;
         }
     }
 
-    /// The ports that a frame goes to, all of the sender's LAN: its destination's where that is known, else all, as for
-    /// broadcasts and groups, never the sender's. Learns where the source is; `None` when that is not the sender's
+    /// The ports that a frame goes to, all of the sender's LAN: the one with its destination's address, or
+    /// all for a group, as for a broadcast, never the sender's. `None` when the source is not the sender's
     /// own address.
-    pub fn route(
-        &mut self,
-        from: DomainId,
-        lan: u16,
-        destination: Mac,
-        source: Mac,
-    ) -> Option<u64> {
+    pub fn route(&self, from: DomainId, lan: u16, destination: Mac, source: Mac) -> Option<u64> {
         let open = self.open.get(usize::from(lan)).copied()?;
-        if source != self.mac(from) {
-            return None;
-        }
-        self.learned |= bit(from);
-        let known = members(self.learned & open).find(|id| self.mac(*id) == destination);
-        Some(known.map_or(open, bit) & !bit(from))
+        let all = destination.is_group();
+        let meant = |id: &DomainId| all || self.mac(*id) == destination;
+        let ports = members(open & !bit(from)).filter(meant).fold(0, |set, id| set | bit(id));
+        (source == self.mac(from)).then_some(ports)
     }
 }
 

@@ -5,8 +5,11 @@
 //! the processor uses, and what it names is copied: the hypervisor never keeps a pointer into a
 //! guest, so a guest that changes its memory meanwhile changes nothing that was checked.
 //!
-//! A domain's own memory is mapped by leaves of 64 KiB and more; by leaves of 4 KiB all that is not
-//! its own: pages it shares with the hypervisor, other domains' pages ([`crate::grants`]).
+//! A domain's own memory is mapped by leaves of 64 KiB and more, as its disks are ([`disk`]); by
+//! leaves of 4 KiB all that is not its own: pages it shares with the hypervisor, other domains' pages
+//! ([`crate::grants`]).
+
+pub mod disk;
 
 use crate::frames::{FRAME_SIZE, Frames, Owner};
 use crate::machine::{Machine, Storage};

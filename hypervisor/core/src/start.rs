@@ -7,6 +7,7 @@ use crate::domain::DomainId;
 use crate::frames::{Frames, Owner};
 use crate::machine::{Machine, Partition, Start};
 use crate::measure;
+use crate::memory::disk::Disk;
 use crate::schedule::Refused;
 use crate::schedule::account::{Allowance, Share};
 use crate::{Hypervisor, MAX_PROCESSORS};
@@ -36,6 +37,10 @@ impl fmt::Display for CreateError {
             }
             CreateError::Lan(number) => write!(f, "there is no LAN {number}"),
             CreateError::Rights(bits) => write!(f, "no such rights: {bits:#x}"),
+            CreateError::Disk(number) => write!(
+                f,
+                "disk {number} is not there, is of another size, or is another domain's already"
+            ),
             CreateError::Log => write!(f, "the measurement log is full: boot the machine again"),
             CreateError::Share(Refused::Full) => {
                 f.write_str("no processor that it may use has so much time free to reserve")
@@ -64,9 +69,15 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     /// Introduces the machine with `words` and measures the hypervisor's own `image`, then builds and
-    /// starts the domains of an archive. What cannot be started is reported; the rest runs. Before any
-    /// processor runs a guest.
-    pub fn start_all(&self, archive: &Archive<'_>, image: &[u8], words: fmt::Arguments<'_>) {
+    /// starts the domains of an archive, which take from `disks` those that are theirs, by number. What
+    /// cannot be started is reported; the rest runs. Before any processor runs a guest.
+    pub fn start_all(
+        &self,
+        archive: &Archive<'_>,
+        image: &[u8],
+        disks: &mut [Option<Disk>],
+        words: fmt::Arguments<'_>,
+    ) {
         self.console.lock().set_style(match archive.console() {
             boot_archive::Console::Framed => Style::Framed,
             boot_archive::Console::Plain => Style::Plain,
@@ -79,7 +90,7 @@ impl<M: Machine> Hypervisor<M> {
             match image {
                 Err(error) => self.note(format_args!("boot archive: {error}")),
                 Ok(image) => {
-                    if let Err(error) = self.start(&image) {
+                    if let Err(error) = self.start(&image, disks) {
                         self.note(format_args!("domain {} is not started: {error}", image.name));
                     }
                 }
@@ -88,7 +99,11 @@ impl<M: Machine> Hypervisor<M> {
         self.power_off_if_done();
     }
 
-    fn start(&self, image: &DomainImage<'_>) -> Result<(), CreateError> {
+    fn start(
+        &self,
+        image: &DomainImage<'_>,
+        disks: &mut [Option<Disk>],
+    ) -> Result<(), CreateError> {
         let id = DomainId::new(image.number).ok_or(CreateError::Number(image.number))?;
         self.create(
             id,
@@ -109,7 +124,8 @@ impl<M: Machine> Hypervisor<M> {
         let share = Share { weight: image.weight, cap, reserved };
         let placed = self.set_share(id, share).map_err(CreateError::Share);
         let loaded = placed.and_then(|()| self.load(id, image));
-        let made = loaded.and_then(|()| self.set_off_first(id, image));
+        let whole = loaded.and_then(|()| self.attach(id, image, disks));
+        let made = whole.and_then(|()| self.set_off_first(id, image));
         if made.is_err() {
             self.discard(id);
         }
@@ -144,6 +160,27 @@ impl<M: Machine> Hypervisor<M> {
                 .write(&self.machine, GuestAddr::new(load.guest_address), load.data)
                 .map_err(|error| CreateError::Load(error.0.value()))?;
             self.measure(id, Kind::Load, load.guest_address, load.data)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a domain the disks that are its own. What is on them is not measured: it changes.
+    fn attach(
+        &self,
+        id: DomainId,
+        image: &DomainImage<'_>,
+        disks: &mut [Option<Disk>],
+    ) -> Result<(), CreateError> {
+        let mut slot = self.domain(id);
+        let domain = slot.as_mut().ok_or(CreateError::Number(image.number))?;
+        let mut frames = self.frames.lock();
+        for wanted in image.disks() {
+            let none = CreateError::Disk(wanted.number);
+            let there = usize::try_from(wanted.number).ok().and_then(|n| disks.get_mut(n));
+            let disk = there.and_then(|disk| disk.take_if(|(_, size)| *size == wanted.size));
+            let mut change = domain.memory.change(&self.machine, &mut frames);
+            let at = GuestAddr::new(wanted.guest_address);
+            change.map_disk(at, disk.ok_or(none)?).map_err(|_| none)?;
         }
         Ok(())
     }

@@ -232,7 +232,8 @@ impl<M: Machine> All<'_, M> {
     }
 
     /// Memory and tables are of the domain's own frames, pages of 4 KiB of those that are lent to
-    /// it; and it has no frame besides. Returns how many of those pages there are.
+    /// it; and it has no frame besides. A disk is no frame, and is mapped as it was at the start, by
+    /// large leaves. Returns how many of those pages there are.
     fn memory(
         &self,
         id: DomainId,
@@ -247,6 +248,7 @@ impl<M: Machine> All<'_, M> {
                 .map(|f| RealAddr::new(f.saturating_mul(FRAME_SIZE)))
                 .all(|f| self.frames.at(f).0 == owner)
         };
+        let end = (self.frames.total() as u64).saturating_mul(FRAME_SIZE);
         let (mut memory, mut borrowed) = (0, 0);
         tree(&self.hv.machine, domain.memory.root(), &mut |part| match part {
             Part::Table(base, size) if !own(base, size) => {
@@ -256,7 +258,9 @@ impl<M: Machine> All<'_, M> {
             Part::Leaf(leaf) => {
                 seen(id, leaf);
                 let Leaf { at, to, size, .. } = leaf;
-                if size > LeafSize::Kib4.bytes() {
+                if to >= end && size >= LeafSize::Mib2.bytes() {
+                    // A disk's.
+                } else if size > LeafSize::Kib4.bytes() {
                     memory = u64::saturating_add(memory, size);
                     if !own(to, size) {
                         wrong(format_args!("{id:?}: {at:#x} leads to {to:#x}, not its own"));

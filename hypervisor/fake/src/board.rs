@@ -1,9 +1,10 @@
 //! A hypervisor on a fake machine, with as many processors as a test wants.
 
-use crate::{Fake, make_resident};
+use crate::{DISKS, Fake, make_resident};
 use boot_archive::write::{Blob, Domain};
 use boot_archive::{Archive, Console, Personality, Scheduling};
 use hv_abi::{Rights, XEN_MARK};
+use hv_core::memory::disk::Disk;
 use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId, Storage, VcpuId};
 use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
@@ -35,6 +36,8 @@ pub struct Guest {
     pub lan: u16,
     /// Bytes of its image, at guest real address 0.
     pub image: Vec<u8>,
+    /// Which of [`DISKS`] it has; the first at 1 TiB, and so on.
+    pub disks: Vec<u32>,
 }
 
 impl Guest {
@@ -52,6 +55,7 @@ impl Guest {
             rights,
             lan: 0,
             image,
+            disks: Vec::new(),
         }
     }
 }
@@ -64,6 +68,8 @@ pub struct Board {
     pub processors: Vec<Processor>,
     /// Frames that were free before any domain was started.
     pub free_at_start: usize,
+    /// Disks that nobody has had.
+    pub disks: [Option<Disk>; DISKS.len()],
 }
 
 impl Board {
@@ -74,7 +80,7 @@ impl Board {
         hv.machine.state().deadline = u64::MAX;
         let free_at_start = hv.free_frames();
         let processors = (0..processors).map(|n| Processor::new(ProcessorId(n))).collect();
-        let mut board = Board { hv, processors, free_at_start };
+        let mut board = Board { hv, processors, free_at_start, disks: DISKS.map(Some) };
         board.start(1, guests);
         board
     }
@@ -87,7 +93,7 @@ impl Board {
             boot_archive::write::write(boot_archive::Machine::Powernv9, Console::Framed, &domains)
                 .expect("the test's domains are sound");
         let archive = Archive::parse(&bytes).expect("what was written can be read");
-        self.hv.start_all(&archive, IMAGE, format_args!("test"));
+        self.hv.start_all(&archive, IMAGE, &mut self.disks, format_args!("test"));
     }
 
     /// Lets processor `n` choose what to run, as if it had nothing so far; the place of the vCPU.
@@ -210,6 +216,10 @@ impl Board {
 }
 
 fn domain(number: u16, guest: &Guest) -> Domain {
+    let disk = |(place, disk): (u64, &u32)| {
+        let size = DISKS.get(*disk as usize).map_or(2 << 20, |(_, size)| *size);
+        boot_archive::Disk { number: *disk, guest_address: place << 40, size }
+    };
     Domain {
         number,
         name: guest.name.into(),
@@ -224,5 +234,6 @@ fn domain(number: u16, guest: &Guest) -> Domain {
         device_tree: 0x1000,
         little_endian: guest.personality == Personality::Xen,
         loads: vec![Blob { what: "image", guest_address: 0, data: guest.image.clone().into() }],
+        disks: (1..).zip(&guest.disks).map(disk).collect(),
     }
 }

@@ -2,7 +2,7 @@
 //! (`hv_core::walker`), and that no processor can still know a translation which is not in the
 //! tables any more.
 
-use crate::{Board, Fake, root};
+use crate::{Board, Fake, PAGE, root};
 use hv_core::walker::{self, Leaf, Part};
 use hv_core::{Partition, ProcessorId};
 use std::collections::BTreeMap;
@@ -81,6 +81,11 @@ impl Board {
             leaves.insert((u16::from(id.number()), leaf.at), leaf);
         });
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let mut whole: Vec<&Leaf> = leaves.values().filter(|leaf| leaf.size > PAGE).collect();
+        whole.sort_by_key(|leaf| leaf.to);
+        for pair in whole.windows(2) {
+            assert!(pair[0].to + pair[0].size <= pair[1].to, "{pair:x?} have the same storage");
+        }
         let mut running = 0;
         for (n, processor) in (0..).map(ProcessorId).zip(&self.processors) {
             if let Some(vcpu) = processor.vcpu() {

@@ -12,6 +12,7 @@ pub mod fuzz;
 pub use board::{Board, CLOCK, Guest, IMAGE};
 
 use hv_core::frames::{Entry, FRAME_SIZE, Frames};
+use hv_core::memory::disk::Disk;
 use hv_core::{
     Fault, Frame, Hypervisor, InterruptMode, Machine, Partition, ProcessorId, Start, Storage,
     VcpuId,
@@ -24,6 +25,13 @@ use std::ops::Deref;
 
 /// What the TLB knows translations of.
 const PAGE: u64 = 1 << 12;
+
+/// The machine's disks, beyond all memory.
+pub const DISKS: [Disk; 3] = [
+    (RealAddr::new(1 << 50), 4 << 20),
+    (RealAddr::new(1 << 50 | 1 << 32), 2 << 30),
+    (RealAddr::new(1 << 50 | 2 << 32), 2 << 20),
+];
 
 /// What [`Machine::power_off`] unwinds with: a test catches it with [`powers_off`].
 struct PoweredOff;
@@ -220,9 +228,17 @@ impl FakeStorage {
         self.state.lock()
     }
 
+    /// Whether there is storage: memory, or a disk.
+    fn has(&self, at: RealAddr, length: u64) -> bool {
+        let inside = |(start, size): &Disk| {
+            *start <= at && at.value() + length <= start.offset(*size).value()
+        };
+        at.value() + length <= self.size || DISKS.iter().any(inside)
+    }
+
     /// Changes a doubleword under one lock; what it was.
     fn update(&self, at: RealAddr, change: impl FnOnce(u64) -> u64) -> u64 {
-        assert!(at.is_aligned(8) && at.value() + 8 <= self.size, "no doubleword at {at}");
+        assert!(at.is_aligned(8) && self.has(at, 8), "no doubleword at {at}");
         let mut state = self.state();
         let frame = state.storage.entry(at.value() / FRAME_SIZE);
         let frame = frame.or_insert_with(|| vec![0; FRAME_SIZE as usize]);
@@ -237,12 +253,12 @@ impl FakeStorage {
 
 impl Storage for FakeStorage {
     fn read(&self, from: RealAddr, into: &mut [u8]) {
-        assert!(from.value() + into.len() as u64 <= self.size, "read outside storage at {from}");
+        assert!(self.has(from, into.len() as u64), "read outside storage at {from}");
         copy_out(&self.state().storage, from.value(), into);
     }
 
     fn write(&self, to: RealAddr, from: &[u8]) {
-        assert!(to.value() + from.len() as u64 <= self.size, "write outside storage at {to}");
+        assert!(self.has(to, from.len() as u64), "write outside storage at {to}");
         let mut state = self.state();
         for (at, byte) in (to.value()..).zip(from) {
             let frame = state.storage.entry(at / FRAME_SIZE);

@@ -151,6 +151,7 @@ fn third() -> Vec<u8> {
         device_tree: 0x1000,
         little_endian: true,
         loads: vec![Blob { what: "image", guest_address: 0, data: [0x60; 16].into() }],
+        disks: Vec::new(),
     };
     write(Machine::Powernv9, Console::Framed, &[domain]).unwrap()
 }
@@ -161,7 +162,7 @@ fn the_log_only_grows_and_a_new_life_has_a_new_register() {
     let bytes = third();
     let archive = Archive::parse(&bytes).unwrap();
     let id = DomainId::new(3).unwrap();
-    board.hv.start_all(&archive, IMAGE, format_args!("once"));
+    board.hv.start_all(&archive, IMAGE, &mut [], format_args!("once"));
     let (before, first) = (log(&board), board.hv.measurement(id));
     // It runs in its turn, and ends.
     board.dispatch(0);
@@ -172,7 +173,7 @@ fn the_log_only_grows_and_a_new_life_has_a_new_register() {
     board.poke(3, 0x2000, &0u32.to_le_bytes());
     assert_eq!(board.hypercall(0, &[SCHED_OP, 2, 0x2000]), 0);
     assert_eq!(log(&board), before, "an end leaves the log as it is");
-    board.hv.start_all(&archive, IMAGE, format_args!("again"));
+    board.hv.start_all(&archive, IMAGE, &mut [], format_args!("again"));
     assert_eq!(log(&board)[..before.len()], before);
     assert_eq!(log(&board).len(), before.len() + 5);
     assert_eq!(board.hv.measurement(id), first, "the same domain, started again");
@@ -186,7 +187,7 @@ fn a_domain_that_cannot_be_logged_is_not_started() {
     assert_eq!(log(&board).len(), 37_449);
     let free = board.hv.free_frames();
     let bytes = third();
-    board.hv.start_all(&Archive::parse(&bytes).unwrap(), IMAGE, format_args!("full"));
+    board.hv.start_all(&Archive::parse(&bytes).unwrap(), IMAGE, &mut [], format_args!("full"));
     let said = board.said(0);
     assert!(said.contains("domain three is not started: the measurement log is full"), "no line");
     assert_eq!(board.hv.free_frames(), free);

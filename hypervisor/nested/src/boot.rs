@@ -8,6 +8,8 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use fdt::Fdt;
 use hv_core::ProcessorId;
+use hv_core::memory::disk::Disk;
+use hv_power::disks::{self, Window};
 use hv_power::tree::Range;
 use hv_power::{spr, start, tree};
 use k42_lib::RealAddr;
@@ -40,8 +42,10 @@ static WANTED: [u8; 52] = [
     0x40,                                    // byte 26: guests invalidate translations themselves
 ];
 
-/// RTAS starts a processor.
+/// RTAS starts a processor, and reads and writes registers of PCI functions.
 static START_CPU: Rtas = Rtas(AtomicU32::new(0));
+static READ_CONFIG: Rtas = Rtas(AtomicU32::new(0));
+static WRITE_CONFIG: Rtas = Rtas(AtomicU32::new(0));
 
 /// RTAS tells the time.
 static CLOCK: Rtas = Rtas(AtomicU32::new(0));
@@ -76,9 +80,13 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
     // SAFETY: `vectors.S` has the vectors between these symbols.
     unsafe { start::install_vectors(first, last) };
     let (tree, boot) = device_tree();
-    let functions =
-        [(&POWER_OFF, "power-off"), (&START_CPU, "start-cpu"), (&CLOCK, "get-time-of-day")];
-    for (function, name) in functions {
+    for (function, name) in [
+        (&POWER_OFF, "power-off"),
+        (&START_CPU, "start-cpu"),
+        (&CLOCK, "get-time-of-day"),
+        (&READ_CONFIG, "ibm,read-pci-config"),
+        (&WRITE_CONFIG, "ibm,write-pci-config"),
+    ] {
         let token = tree.find_node("/rtas").and_then(|node| node.property(name)?.as_usize());
         function.0.store(token.unwrap_or(0) as u32, Relaxed);
     }
@@ -98,19 +106,54 @@ extern "C" fn nested_boot(archive: u64, size: u64, entered: u64) -> ! {
     let frames = unsafe { tree::frames(&tree, [image(), archive_at]) };
     init_processor(ProcessorId(0));
     HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered, clock().unwrap_or(0));
+    let mut disks = find_disks(&tree).unwrap_or_default();
     let constants = (image().0, RealAddr::new(&raw const __constants_end as u64));
     // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever, and the
     // image's code and constants stay as they are.
-    if let Err(error) = unsafe { start::start_domains(&HYPERVISOR, constants, archive_at, count) } {
+    let started =
+        unsafe { start::start_domains(&HYPERVISOR, constants, archive_at, &mut disks, count) };
+    if let Err(error) = started {
         fail(format_args!("the boot archive cannot be used: {error}"));
     }
     for (number, server) in (0u32..).zip(processors).skip(1) {
         let entry = secondary_start as *const () as u32;
-        if !start::start_processor(ProcessorId(number), || START_CPU.call([server, entry, 0])) {
+        let start = || START_CPU.call([server, entry, 0]);
+        if !start::start_processor(ProcessorId(number), start) {
             fail(format_args!("processor {server} does not start"));
         }
     }
     context::run(ProcessorId(0))
+}
+
+/// The disks, on the partition's own PCI bus (PAPR+ 2.13, 7.3.4: a function's address has bus, device,
+/// function and register; the bridge's is in two words).
+fn find_disks(tree: &Fdt<'_>) -> Option<[Option<Disk>; disks::MAX]> {
+    /// Device 1 of bus 0.
+    const DEVICE: u32 = 1 << 11;
+    const FUNCTION: u32 = 8;
+    const WORD: u32 = 4;
+    /// A window of 64-bit addresses, in the first of the seven cells of a range: its kind, where it is
+    /// on the bus, where for the processor, and its size (IEEE 1275, PCI Bus Binding 2.1, 2.2.1.1).
+    const KIND: u32 = 0x0300_0000;
+    let bridge = tree.all_nodes().find(|node| {
+        node.property("compatible").is_some_and(|p| p.as_str() == Some("IBM,Logical_PHB"))
+    })?;
+    let cell =
+        |bytes: &[u8], n: usize| Some(u32::from_be_bytes(*bytes.get(n * 4..)?.first_chunk()?));
+    let pair =
+        |bytes: &[u8], n| Some(u64::from(cell(bytes, n)?) << 32 | u64::from(cell(bytes, n + 1)?));
+    let unit = bridge.property("reg")?.value;
+    let mut ranges = bridge.property("ranges")?.value.chunks_exact(28);
+    let range = ranges.find(|range| cell(range, 0) == Some(KIND))?;
+    let window = Window { bus: pair(range, 1)?, at: pair(range, 3)?, size: pair(range, 5)? };
+    let (high, low) = (cell(unit, 0)?, cell(unit, 1)?);
+    Some(disks::find(window, |function, register, value| {
+        let address = DEVICE | function << FUNCTION | register;
+        if let Some(value) = value {
+            WRITE_CONFIG.call([address, high, low, WORD, value]);
+        }
+        READ_CONFIG.ask([address, high, low, WORD]).map_or(u32::MAX, |[word]| word)
+    }))
 }
 
 /// The partition's clock, in seconds since 1970 began; `None` where it has none.

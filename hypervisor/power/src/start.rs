@@ -8,6 +8,7 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hv_core::frames::FRAME_SIZE;
+use hv_core::memory::disk::Disk;
 use hv_core::{Hypervisor, MAX_PROCESSORS, Machine, ProcessorId, Storage};
 use k42_lib::{RealAddr, vector};
 
@@ -64,7 +65,7 @@ pub fn partition_table_control() -> u64 {
 }
 
 /// Measures the hypervisor's code and constants, in `image`, and starts the domains of the archive
-/// that the firmware has loaded to `archive`.
+/// that the firmware has loaded to `archive`, with the machine's disks.
 ///
 /// # Safety
 /// The ranges are storage that nobody writes to from now on.
@@ -72,6 +73,7 @@ pub unsafe fn start_domains<M: Machine>(
     hypervisor: &Hypervisor<M>,
     image: Range,
     archive: Range,
+    disks: &mut [Option<Disk>],
     processors: usize,
 ) -> Result<(), ArchiveError> {
     let [image, archive] = [image, archive].map(|(start, end)| {
@@ -82,7 +84,7 @@ pub unsafe fn start_domains<M: Machine>(
     let archive = Archive::parse(archive)?;
     let free = hypervisor.free_frames() as u64 * FRAME_SIZE;
     let says = format_args!("{processors} processors, {} MiB free", free >> 20);
-    hypervisor.start_all(&archive, image, says);
+    hypervisor.start_all(&archive, image, disks, says);
     Ok(())
 }
 

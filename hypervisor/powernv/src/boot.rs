@@ -8,7 +8,9 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
 use fdt::Fdt;
+use hv_core::memory::disk::Disk;
 use hv_core::{MAX_PROCESSORS, Processor, ProcessorId};
+use hv_power::disks::{self, Window};
 use hv_power::{spr, start, tree};
 use k42_lib::calendar::DateTime;
 use k42_lib::{RealAddr, lpcr, msr};
@@ -17,6 +19,10 @@ use k42_lib::{RealAddr, lpcr, msr};
 mod token {
     pub(super) const RTC_READ: u64 = 3;
     pub(super) const POLL_EVENTS: u64 = 10;
+    pub(super) const PCI_CONFIG_READ_WORD: u64 = 15;
+    pub(super) const PCI_CONFIG_WRITE_WORD: u64 = 18;
+    pub(super) const PCI_PHB_MMIO_ENABLE: u64 = 27;
+    pub(super) const PCI_SET_PHB_MEM_WINDOW: u64 = 28;
     pub(super) const START_CPU: u64 = 41;
     pub(super) const REINIT_CPUS: u64 = 70;
 }
@@ -83,10 +89,13 @@ extern "C" fn powernv_boot(tree: *const u8, opal: u64, entry: u64, entered: u64)
     let frames = unsafe { tree::frames(&tree, [image(), archive_at]) };
     init_processor(ProcessorId(0));
     HYPERVISOR.init(frames, u32::try_from(count).unwrap_or(1), entered, clock().unwrap_or(0));
+    let mut disks = find_disks(&tree).unwrap_or_default();
     let constants = (image().0, RealAddr::new(&raw const __constants_end as u64));
     // SAFETY: the firmware has loaded the archive there; its frames are reserved for ever, and the
     // image's code and constants stay as they are.
-    if let Err(error) = unsafe { start::start_domains(&HYPERVISOR, constants, archive_at, count) } {
+    let started =
+        unsafe { start::start_domains(&HYPERVISOR, constants, archive_at, &mut disks, count) };
+    if let Err(error) = started {
         fail(format_args!("the boot archive cannot be used: {error}"));
     }
     for (number, pir) in (0u32..).zip(processors).skip(1) {
@@ -128,6 +137,38 @@ fn archive_range(tree: &Fdt<'_>) -> (RealAddr, RealAddr) {
         (Some(start), Some(end)) if start < end => (start, end),
         _ => fail(format_args!("there is no boot archive: start QEMU with -initrd ARCHIVE")),
     }
+}
+
+/// The disks, behind the root port of the host bridge that there is for them. The firmware has set up
+/// all but the bridge's window for 64-bit addresses; it opens that for every device.
+fn find_disks(tree: &Fdt<'_>) -> Option<[Option<Disk>; disks::MAX]> {
+    /// The first device behind the root port: bus 1, device 0.
+    const DEVICE: u64 = 1 << 8;
+    /// OPAL_M64_WINDOW_TYPE, its number (0 has the 32-bit addresses), OPAL_ENABLE_M64_SPLIT.
+    const WIDE: u64 = 2;
+    const NUMBER: u64 = 1;
+    const SPLIT: u64 = 1;
+    let bridge = tree.all_nodes().find(|node| node.property("ibm,opal-m64-window").is_some())?;
+    let number = |name, at| {
+        let bytes = bridge.property(name)?.value.get(at..)?.first_chunk()?;
+        Some(u64::from_be_bytes(*bytes))
+    };
+    let id = number("ibm,opal-phbid", 0)?;
+    let window = |at| number("ibm,opal-m64-window", at);
+    let window = Window { bus: window(0)?, at: window(8)?, size: window(16)? };
+    let Window { at, bus, size } = window;
+    opal::call_with([token::PCI_SET_PHB_MEM_WINDOW, id, WIDE, NUMBER, at, bus, size, 0]);
+    opal::call_with([token::PCI_PHB_MMIO_ENABLE, id, WIDE, NUMBER, SPLIT, 0, 0, 0]);
+    Some(disks::find(window, |function, register, value| {
+        let (function, register) = (DEVICE | u64::from(function), register.into());
+        let mut word = u32::MAX;
+        let (token, argument) = match value {
+            Some(value) => (token::PCI_CONFIG_WRITE_WORD, value.into()),
+            None => (token::PCI_CONFIG_READ_WORD, &raw mut word as u64),
+        };
+        opal::call_with([token, id, function, register, argument, 0, 0, 0]);
+        u32::from_be(word)
+    }))
 }
 
 fn start_processor(number: ProcessorId, pir: u32) {

@@ -23,7 +23,11 @@ unsafe extern "C" {
 
 /// A call; its result.
 pub(crate) fn call(token: u64, a: u64, b: u64, c: u64) -> i64 {
-    let arguments = [token, a, b, c, 0, 0, 0, 0];
+    call_with([token, a, b, c, 0, 0, 0, 0])
+}
+
+/// The same with the token and all the arguments that a call can have.
+pub(crate) fn call_with(arguments: [u64; 8]) -> i64 {
     let (entry, base) = (ENTRY.load(Ordering::Relaxed), BASE.load(Ordering::Relaxed));
     // SAFETY: entry and base are what the firmware gave the image in r8 and r9; the calls of this
     // crate pass addresses of live objects only.

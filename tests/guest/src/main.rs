@@ -10,6 +10,7 @@ extern crate alloc;
 mod attack;
 mod bench;
 mod create;
+mod disk;
 mod events;
 mod fuzz;
 mod grants;
@@ -17,6 +18,7 @@ mod isolation;
 mod lan;
 mod latency;
 mod measure;
+mod platform;
 mod privilege;
 mod random;
 mod talk;
@@ -43,6 +45,7 @@ type Test = fn(Boot, Options) -> Verdict;
 
 const TESTS: &[(&str, Test)] = &[
     ("hello", talk::hello),
+    ("time", talk::time),
     ("count", talk::count),
     ("spin", talk::spin),
     ("watchdog", talk::watchdog),
@@ -52,6 +55,7 @@ const TESTS: &[(&str, Test)] = &[
     ("chain", isolation::chain),
     ("fuzz", fuzz::fuzz),
     ("attack", attack::attack),
+    ("platform", platform::platform),
     ("hcall", bench::hypercall),
     ("echo", events::echo),
     ("ping", events::ping),
@@ -63,6 +67,8 @@ const TESTS: &[(&str, Test)] = &[
     ("lansource", lan::source),
     ("laninternet", lan::internet),
     ("lansink", lan::sink),
+    ("disk", disk::disk),
+    ("diskreads", disk::reads),
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),

@@ -16,6 +16,12 @@ pub fn hello(_: Boot, _: Options) -> Verdict {
     Ok(())
 }
 
+/// Says what time it is, as the first thing.
+pub fn time(_: Boot, _: Options) -> Verdict {
+    say!("timebase {}", registers::timebase());
+    Ok(())
+}
+
 /// Counts, ten a second, to `n` or for ever.
 pub fn count(mut boot: Boot, options: Options) -> Verdict {
     let last = options.number("n").unwrap_or(u64::MAX);

@@ -1,6 +1,8 @@
 //! Descriptions in a line or two, with what most tests want filled in.
 
-use k42::description::{DomainDescription, Kind, Rights, Scheduling, default_environment};
+use k42::description::{
+    DomainDescription, Kind, Personality, Rights, Scheduling, default_environment,
+};
 use k42::files;
 
 use crate::{Description, Model};
@@ -20,6 +22,7 @@ fn domain(name: &str, mebibytes: u64, kernel: &str, kind: Kind) -> DomainDescrip
         rights: Rights::INPUT,
         lan: None,
         started_by: None,
+        disks: Vec::new(),
         console_first: false,
         kernel: files::top().join(kernel),
         kind,
@@ -67,9 +70,24 @@ pub fn controller(name: &str, mebibytes: u64, bootargs: &str) -> DomainDescripti
     DomainDescription { rights, ..domain }
 }
 
+/// A domain that serves all others their disks.
+pub fn storage(name: &str) -> DomainDescription {
+    let rights = Rights::EVENTS | Rights::LAN;
+    DomainDescription { rights, ..domain(name, 16, files::STORAGE, Kind::Storage) }
+}
+
 /// A kernel of ours by itself: the one of `tests/guest`, which does what its options say.
 pub fn bare(name: &str, bootargs: &str) -> DomainDescription {
-    let kind = Kind::Bare { bootargs: bootargs.into() };
+    by_itself(name, Personality::Xen, bootargs)
+}
+
+/// The same as a domain of PAPR's personality, as Linux is.
+pub fn papr(name: &str, bootargs: &str) -> DomainDescription {
+    by_itself(name, Personality::Papr, bootargs)
+}
+
+fn by_itself(name: &str, personality: Personality, bootargs: &str) -> DomainDescription {
+    let kind = Kind::Bare { personality, bootargs: bootargs.into() };
     let domain = domain(name, 32, "target/images/ktest-guest", kind);
     let rights = Rights::INPUT | Rights::EVENTS | Rights::GRANTS | Rights::LAN;
     DomainDescription { rights, ..domain }

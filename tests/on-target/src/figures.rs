@@ -110,6 +110,22 @@ pub fn lan_frame(model: Model, clock: Clock) -> anyhow::Result<u64> {
     figure(&mut machine, "sink", "lan-frame-1500")
 }
 
+/// Instructions of a read of 4 KiB from a disk, from the request's making to the data's being there: the
+/// client's, the storage domain's and the hypervisor's together, all on one processor.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn disk_read(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    let file = tempfile::NamedTempFile::new()?;
+    file.as_file().set_len(2 << 20)?;
+    let client = describe::bare("client", "test=diskreads domain=2");
+    let client = DomainDescription { disks: vec![file.path().into()], ..client };
+    let domains = vec![describe::storage("storage"), client];
+    let description = describe::machine("figures-disk", model, domains);
+    let mut machine = Machine::boot_with(&description, clock.options())?;
+    figure(&mut machine, "client", "disk-read-4k")
+}
+
 /// Instructions of two switches: one vCPU of a domain yields its processor to the other, and back.
 ///
 /// # Errors
@@ -318,6 +334,6 @@ fn figure(machine: &mut Machine, console: &str, name: &str) -> anyhow::Result<u6
     Ok(text.parse()?)
 }
 
-fn instructions(ticks: u64) -> u64 {
+pub(crate) fn instructions(ticks: u64) -> u64 {
     ticks * 1000 / 512
 }

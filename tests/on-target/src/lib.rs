@@ -6,9 +6,11 @@
 //! and no test's result depends on one. `tests/main.rs` has the list of tests.
 #![forbid(unsafe_code)]
 
+mod bare;
 pub mod describe;
 pub mod figures;
 mod machine;
+pub mod operations;
 pub mod peer;
 mod text;
 

@@ -2,23 +2,18 @@
 //! prints `BENCH name N insns` for each figure and powers the machine off.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use k42::files;
-use k42::qemu::{self, Qemu, Settings};
 
+use crate::Model;
+use crate::bare::Linux;
 use crate::figures::Clock;
-use crate::machine::HANG;
-use crate::{KERNELS, Model};
 
-const INITRD: &str = "target/inputs/peer.cpio";
-/// No self-tests of ciphers in the background, and Linux at its fastest.
-const COMMAND_LINE: &str = "console=hvc0 quiet mitigations=off cryptomgr.notests";
-const MEMORY: u64 = 2 << 30;
+pub(crate) const INITRD: &str = "target/inputs/peer.cpio";
+/// What it says when it has measured all.
+pub(crate) const DONE: &str = "peer: done";
+pub(crate) const MEMORY: u64 = 2 << 30;
 
 /// What the peer measured of itself.
 #[derive(Debug)]
@@ -30,7 +25,10 @@ impl Peer {
     /// # Errors
     /// When it does not come to its end.
     pub fn measure(model: Model, clock: Clock) -> anyhow::Result<Peer> {
-        run(model, clock.options())
+        let initrd = files::top().join(INITRD);
+        let linux = Linux { name: "peer", initrd: &initrd, words: "", memory: MEMORY };
+        let lines = linux.run(model, clock, DONE)?;
+        Ok(Peer(lines.iter().filter_map(|line| figure(line)).collect()))
     }
 
     /// All its figures, by name.
@@ -47,43 +45,8 @@ impl Peer {
     }
 }
 
-fn run(model: Model, options: &[&str]) -> anyhow::Result<Peer> {
-    let kernel = files::top().join("target/inputs").join(KERNELS[1]);
-    let initrd = files::top().join(INITRD);
-    ensure!(initrd.is_file(), "there is no {INITRD}; {}", files::remedy(INITRD));
-    let folder = files::top().join(files::RUN).join(format!("peer-{}", model.name()));
-    fs::create_dir_all(&folder)?;
-    let more = ["-append", COMMAND_LINE].iter().chain(options).map(|&word| word.into()).collect();
-    let settings = Settings { model, processors: 1, memory: MEMORY, gdb: None, more };
-    let command = qemu::command(&settings, &kernel, &initrd);
-    // Its standard input stays open, and QEMU ends with `_qemu`.
-    let (_qemu, output, _input) = Qemu::start(command, File::create(folder.join("qemu.log"))?)?;
-
-    let (tell, lines) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-            if tell.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
-                return;
-            }
-        }
-    });
-    let mut figures = BTreeMap::new();
-    let mut last = String::new();
-    loop {
-        match lines.recv_timeout(HANG) {
-            Ok(line) if line == "peer: done" => return Ok(Peer(figures)),
-            Ok(line) => {
-                figures.extend(figure(&line));
-                last = line;
-            }
-            Err(RecvTimeoutError::Disconnected) => bail!("it ended early, saying {last:?}"),
-            Err(RecvTimeoutError::Timeout) => bail!("nothing for {HANG:?} after {last:?}"),
-        }
-    }
-}
-
 /// A figure's line, `BENCH name N insns`.
-fn figure(line: &str) -> Option<(String, u64)> {
+pub(crate) fn figure(line: &str) -> Option<(String, u64)> {
     let mut words = line.strip_prefix("BENCH ")?.split(' ');
     Some((words.next()?.into(), words.next()?.parse().ok()?))
 }

@@ -2,7 +2,7 @@
 //! one that has to get its sums right. The hypervisor is the one with the walker: after each batch
 //! of calls it looks at all of its state, and stops the machine when something is wrong.
 
-use k42_tests::{Ending, Machine, Model, describe};
+use k42_tests::{Ending, KERNELS, Machine, Model, describe};
 use libtest_mimic::Trial;
 
 use crate::test;
@@ -16,7 +16,34 @@ pub fn tests() -> Vec<Trial> {
             attack(model, [20_000, 28_000], 2006)
         })
     });
-    tests.into()
+    let mut tests = Vec::from(tests);
+    tests.push(test("attack::powernv9::platform", || platform(Model::Powernv9, 60_000, 2026)));
+    tests
+}
+
+/// A guest calls what Linux calls, as no Linux would, beside one that does and one that must get its
+/// sums right.
+pub fn platform(model: Model, calls: u64, seed: u64) -> anyhow::Result<()> {
+    let options = format!("test=platform seed={seed} calls={calls}");
+    let mut linux = describe::linux("linux", KERNELS[1], "quiet");
+    linux.weight = 1024; // the attacker never sleeps
+    let domains =
+        vec![describe::papr("attacker", &options), describe::k42("bystander", &["sh"]), linux];
+    let name = format!("attack-{}-platform-{calls}", model.name());
+    let mut machine = Machine::boot_walker(&describe::machine(&name, model, domains))?;
+    sums(&mut machine)?;
+    machine.console("linux").expect("^linux:~# ")?;
+    let mut attacker = machine.console("attacker");
+    let line = format!(r"^platform {calls} calls, seed \d+, (\d+) refused, (\d+) walks$");
+    let refused: u64 = attacker.expect(&line)?.parse()?;
+    anyhow::ensure!(refused > calls / 10 && refused < calls, "{refused} of {calls} are refused");
+    attacker.expect("^ok platform$")?;
+    let walks = format!(" {} walks", calls.div_ceil(BATCH));
+    anyhow::ensure!(attacker.said().contains(&walks), "the state was not walked{walks}");
+    attacker.ends_with(&Ending::Exit(0))?;
+    sums(&mut machine)?;
+    machine.console("linux").line("echo alive $((40 + 2))");
+    machine.console("linux").expect("^alive 42$").map(|_| ())
 }
 
 /// The two attackers make so many calls: one goes on when the other has ended.

@@ -3,7 +3,7 @@
 
 use k42_audit::specification::budget;
 use k42_tests::figures::{self, Clock};
-use k42_tests::{MODELS, Model};
+use k42_tests::{MODELS, Model, operations};
 use libtest_mimic::Trial;
 
 use crate::test;
@@ -24,9 +24,11 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("grant_copy"), move || grant_copy(model)));
         tests.push(test(name("populate"), move || populate(model)));
         tests.push(test(name("lan_frame"), move || lan_frame(model)));
+        tests.push(test(name("disk_read"), move || disk_read(model)));
         tests.push(test(name("vcpu_switch_pair"), move || vcpu_switch_pair(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
+        tests.push(test(name("linux_operations"), move || linux_operations(model)));
     }
     tests
 }
@@ -87,6 +89,10 @@ fn populate(model: Model) -> anyhow::Result<()> {
     within("a GiB at run time", figures::populate(model, COUNTED)?, "populate-gib")
 }
 
+fn disk_read(model: Model) -> anyhow::Result<()> {
+    within("disk read", figures::disk_read(model, COUNTED)?, "disk-read-4k")
+}
+
 fn lan_frame(model: Model) -> anyhow::Result<()> {
     within("LAN frame", figures::lan_frame(model, COUNTED)?, "lan-frame-1500")
 }
@@ -105,4 +111,20 @@ fn getppid(model: Model) -> anyhow::Result<()> {
 fn start(model: Model) -> anyhow::Result<()> {
     let count = figures::start_k42(model, COUNTED)?;
     within("start of a K42 domain", count, "start-k42-domain")
+}
+
+fn linux_operations(model: Model) -> anyhow::Result<()> {
+    let figures = operations::here(model)?;
+    for (name, key) in [
+        ("getppid-sc", "linux-getppid"),
+        ("anonymous-fault", "linux-fault"),
+        ("pipe-pair", "linux-pipe-pair"),
+        ("fork", "linux-fork"),
+        ("tick", "linux-tick"),
+        ("sleep-late", "linux-sleep-late"),
+        (operations::BOOT, "linux-boot"),
+    ] {
+        within(name, figures.get(name).copied().unwrap_or_default(), key)?;
+    }
+    Ok(())
 }

@@ -5,9 +5,8 @@ use libtest_mimic::Trial;
 
 use crate::test;
 
-/// Questions that are asked of one station, and frames that nobody has the address of.
+/// Questions that are asked of one station.
 const ROUNDS: u32 = 100;
-const FLOODED: u32 = 3;
 
 pub fn tests() -> Vec<Trial> {
     let models = [MODELS[0], MODELS[1], Model::Pseries9];
@@ -24,15 +23,9 @@ pub fn tests() -> Vec<Trial> {
 /// nothing of what passes between the two. Who sends from another's address sends nothing.
 fn frames(model: Model, processors: u32) -> anyhow::Result<()> {
     let domains = vec![
-        describe::bare(
-            "echo",
-            &format!("test=lanstation domain=1 questions={ROUNDS} flooded={FLOODED}"),
-        ),
+        describe::bare("echo", &format!("test=lanstation domain=1 questions={ROUNDS}")),
         describe::bare("ping", &format!("test=lanping rounds={ROUNDS}")),
-        describe::bare(
-            "witness",
-            &format!("test=lanstation domain=3 questions=0 flooded={FLOODED}"),
-        ),
+        describe::bare("witness", "test=lanstation domain=3 questions=0"),
     ];
     let title = format!("lan-{}-{processors}", model.name());
     let mut description = describe::machine(&title, model, domains);

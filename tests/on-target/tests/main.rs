@@ -8,6 +8,7 @@ mod attest;
 mod control;
 mod demo;
 mod diagnostics;
+mod disks;
 mod events;
 mod figures;
 mod isolation;
@@ -45,6 +46,7 @@ fn main() {
         events::tests(),
         isolation::tests(),
         diagnostics::tests(),
+        disks::tests(),
         lan::tests(),
         memory::tests(),
         programs::tests(),

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
-use boot_archive::{DEFAULT_WEIGHT, MAX_DOMAIN, MEMORY_GRANULE, Machine, is_domain_name};
+use boot_archive::{
+    DEFAULT_WEIGHT, MAX_DOMAIN, MEMORY_GRANULE, Machine, Personality, is_domain_name,
+};
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{Fields, Problems, Report};
 use super::{
-    Description, DomainDescription, Kind, LEAST_MEMORY, Rights, TAKEN_MEMORY, scheduling, size,
+    Description, DomainDescription, Kind, LEAST_MEMORY, Rights, TAKEN_MEMORY, disks, scheduling,
+    size,
 };
 use crate::files;
 
@@ -19,7 +22,7 @@ const MOST_CREATED_NAME: usize = 16;
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
 const MACHINE: [&str; 3] = ["model", "processors", "memory"];
-const DOMAIN: [&str; 13] = [
+pub(super) const DOMAIN: [&str; 14] = [
     "name",
     "kind",
     "kernel",
@@ -32,6 +35,7 @@ const DOMAIN: [&str; 13] = [
     "rights",
     "lan",
     "started-by",
+    "disks",
     "console",
 ];
 const LINUX: [&str; 2] = ["initrd", "command-line"];
@@ -108,11 +112,15 @@ fn whole(name: &str, report: &Report<'_>, source: &str) -> Option<Description> {
         memory: None,
         domains: Vec::new(),
     };
-    for mut fields in domains {
-        match domain(&mut fields, &description) {
+    let mut domains = domains;
+    for fields in &mut domains {
+        match domain(fields, &description) {
             Some(domain) => description.domains.push(domain),
             None => complete = false,
         }
+    }
+    if complete {
+        disks::served(&domains, &description);
     }
     description.memory = complete.then(|| memory(&machine, &description)).flatten();
     complete.then_some(description)
@@ -175,10 +183,11 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
         "linux" => (linux(fields), None),
         "k42" => (k42(fields), Some(files::GUEST_KERNEL)),
         "controller" => (controller(fields), Some(files::CONTROLLER)),
+        "storage" => (disks::storage(fields, before), Some(files::STORAGE)),
         "bare" => (bare(fields), None),
         other => {
             let text = format!(
-                "there is no kind \"{other}\"; write \"linux\", \"k42\", \"controller\" or \"bare\""
+                "there is no kind \"{other}\"; write \"linux\", \"k42\", \"controller\", \"storage\" or \"bare\""
             );
             fields.wrong("kind", text);
             return None;
@@ -204,6 +213,12 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     {
         fields.wrong("kind", "a controller needs a right; write `rights = [\"control\"]`");
     }
+    if let (Some(Kind::Storage), Some(rights)) = (&kind, rights)
+        && !rights.contains(disks::SERVER)
+    {
+        fields.wrong("kind", "it needs two rights; write `rights = [\"events\", \"lan\"]`");
+    }
+    let disks = disks::read(fields, rights, before);
     let lan = lan(fields, rights);
     let started_by = started_by(fields, name, rights, reserved, before);
     let console_first = console_first(fields, before);
@@ -216,6 +231,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
         rights: rights?,
         lan: lan?,
         started_by: started_by?,
+        disks: disks?,
         console_first: console_first?,
         kernel: kernel?,
         kind: kind?,
@@ -418,7 +434,7 @@ fn controller(fields: &Fields<'_, '_>) -> Option<Kind> {
 
 fn bare(fields: &Fields<'_, '_>) -> Option<Kind> {
     fields.only(&[&DOMAIN[..], &BARE].concat());
-    Some(Kind::Bare { bootargs: text_or(fields, "bootargs", "")? })
+    Some(Kind::Bare { personality: Personality::Xen, bootargs: text_or(fields, "bootargs", "")? })
 }
 
 /// A text that may be left out; `None` when what is there is no text.
@@ -429,7 +445,7 @@ fn text_or(fields: &Fields<'_, '_>, name: &str, default: &str) -> Option<String>
     }
 }
 
-fn list(
+pub(super) fn list(
     fields: &Fields<'_, '_>,
     name: &str,
     example: &str,

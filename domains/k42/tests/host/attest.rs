@@ -2,7 +2,7 @@
 //! whatever is changed.
 
 use boot_archive::write::{Domain, write};
-use boot_archive::{Archive, Console, Machine};
+use boot_archive::{Archive, Console, Machine, Personality};
 use hv_core::Hypervisor;
 use hv_fake::{Fake, IMAGE};
 use k42::attest::{compare, parts, read_log};
@@ -24,6 +24,7 @@ fn description(tree: &Tree) -> Description {
         rights: Rights::INPUT,
         lan: None,
         started_by: None,
+        disks: Vec::new(),
         console_first: false,
         kernel: tree.path("target/images/guest-kernel"),
         kind,
@@ -34,8 +35,8 @@ fn description(tree: &Tree) -> Description {
         processors: 1,
         memory: None,
         domains: vec![
-            domain("one", Kind::Bare { bootargs: "first".into() }),
-            domain("two", Kind::Bare { bootargs: "second".into() }),
+            domain("one", Kind::Bare { personality: Personality::Xen, bootargs: "first".into() }),
+            domain("two", Kind::Bare { personality: Personality::Xen, bootargs: "second".into() }),
         ],
     }
 }
@@ -45,7 +46,7 @@ fn log(domains: &[Domain]) -> String {
     let bytes = write(Machine::Powernv9, Console::Framed, domains).unwrap();
     let hypervisor = Box::new(Hypervisor::new(Fake::new(64)));
     hypervisor.init(hypervisor.machine.frames(), 1, 0, 0);
-    hypervisor.start_all(&Archive::parse(&bytes).unwrap(), IMAGE, format_args!("test"));
+    hypervisor.start_all(&Archive::parse(&bytes).unwrap(), IMAGE, &mut [], format_args!("test"));
     let mut decoder = Decoder::new();
     let output = hypervisor.machine.state().output.clone();
     let said = output.iter().filter_map(|byte| match decoder.push(*byte) {
@@ -86,7 +87,7 @@ fn whatever_is_changed_is_named() {
     assert_eq!(kernel, ["domain 2 (two): the guest kernel differs: its bytes are others"]);
 
     let words = |domain: &mut DomainDescription, words: &str| {
-        domain.kind = Kind::Bare { bootargs: words.into() };
+        domain.kind = Kind::Bare { personality: Personality::Xen, bootargs: words.into() };
     };
     let command_line = after(|description, _| words(&mut description.domains[0], "other"));
     assert_eq!(command_line, ["domain 1 (one): the device tree differs: its bytes are others"]);

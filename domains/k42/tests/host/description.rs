@@ -91,17 +91,17 @@ fn every_fault_has_its_words() {
         (
             "kind = \"linux\"",
             "kind = \"windows\"",
-            "test.toml:8: domain \"one\": kind: there is no kind \"windows\"; write \"linux\", \"k42\", \"controller\" or \"bare\"",
+            "test.toml:8: domain \"one\": kind: there is no kind \"windows\"; write \"linux\", \"k42\", \"controller\", \"storage\" or \"bare\"",
         ),
         (
             "weight = 64",
             "wieght = 64",
-            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, lan, started-by, console, program, arguments, environment, root, bootargs",
+            "test.toml:23: domain \"two\": wieght: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, lan, started-by, disks, console, program, arguments, environment, root, bootargs",
         ),
         (
             "vcpus = 2",
             "program = \"x\"",
-            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, lan, started-by, console, initrd, command-line",
+            "test.toml:13: domain \"one\": program: there is no such field here; there are name, kind, kernel, memory, vcpus, weight, cap, processors, reserved, rights, lan, started-by, disks, console, initrd, command-line",
         ),
         (
             "\"512M\"",
@@ -347,4 +347,92 @@ started-by = "keeper"
     let reserved = format!("{last}\nreserved = {{ budget = \"2ms\", period = \"10ms\" }}");
     let problem = wrong(last, &reserved);
     assert!(problem.contains("reserved: what a controller starts needs a right"), "{problem}");
+}
+
+/// A machine whose domain has a disk in each of these files.
+fn disks(files: &[&std::path::Path]) -> String {
+    let names: Vec<_> = files.iter().map(|file| format!("{:?}", file.display())).collect();
+    format!(
+        r#"
+[machine]
+model = "powernv9"
+
+[[domain]]
+name = "keeper"
+kind = "storage"
+kernel = "Cargo.toml"
+memory = "8M"
+rights = ["events", "lan"]
+
+[[domain]]
+name = "two"
+kind = "linux"
+kernel = "Cargo.toml"
+memory = "512M"
+rights = ["lan"]
+disks = [{}]
+"#,
+        names.join(", ")
+    )
+}
+
+#[test]
+fn disks_are_files_that_somebody_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes| {
+        let path = folder.path().join(name);
+        std::fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+        path
+    };
+    let (one, two) = (file("one.img", 2 * MIB), file("two.img", 64 * MIB));
+    let good = disks(&[&one, &two]);
+    let description = parse(&good).unwrap();
+    assert_eq!(description.domains[0].kind, Kind::Storage);
+    let found = k42::disks::all(&description).unwrap();
+    let seen: Vec<_> = found.iter().map(|d| (d.number, d.size, d.client, d.unit)).collect();
+    assert_eq!(seen, [(0, 2 * MIB, 2, 0), (1, 64 * MIB, 2, 1)]);
+
+    let wrong = |from: &str, to: &str| parse(&good.replacen(from, to, 1)).unwrap_err();
+    let problem = wrong("rights = [\"lan\"]", "rights = []");
+    assert!(problem.contains("test.toml:18: domain \"two\": disks: they are reached"), "{problem}");
+    let problem = wrong("rights = [\"events\", \"lan\"]", "rights = [\"lan\"]");
+    assert!(problem.contains("kind: it needs two rights; write `rights = ["), "{problem}");
+    let problem = wrong("kind = \"storage\"", "kind = \"bare\"");
+    assert!(problem.contains("disks: nobody serves them; add a domain of `kind ="), "{problem}");
+    let problem = wrong("memory = \"8M\"", "memory = \"8M\"\nlan = \"disks\"");
+    assert!(problem.contains("\"two\": disks: \"keeper\" serves them on another LAN"), "{problem}");
+    let problem = wrong("memory = \"8M\"", "memory = \"8M\"\nstarted-by = \"x\"");
+    assert!(problem.contains("started-by: disks are given away at boot alone"), "{problem}");
+    let problem = wrong("kind = \"linux\"", "kind = \"storage\"");
+    assert!(problem.contains("kind: domain \"keeper\" serves all disks; remove one"), "{problem}");
+    assert!(problem.contains("disks: it has those of all others"), "{problem}");
+
+    let problem = |files: &[&std::path::Path]| parse(&disks(files)).unwrap_err();
+    let same = folder.path().join("../").join(folder.path().file_name().unwrap()).join("one.img");
+    assert!(problem(&[&one, &same]).contains("one.img is a disk already; give each a file"));
+    let nothing = folder.path().join("none.img");
+    assert!(problem(&[&nothing]).contains("; `truncate --size 1G "));
+    assert!(problem(&[folder.path()]).contains("is no file; `truncate"));
+    let (odd, empty) = (file("odd.img", 100 * MIB), file("empty.img", 0));
+    assert!(problem(&[&odd]).contains("no power of two from 2 MiB on; `truncate --size 128M"));
+    assert!(problem(&[&empty]).contains("; `truncate --size 2M"));
+    let many: Vec<_> = (0..9).map(|n| file(&format!("{n}.img"), 2 * MIB)).collect();
+    let many: Vec<_> = many.iter().map(|path| path.as_path()).collect();
+    assert!(parse(&disks(&many[..8])).is_ok());
+    assert!(problem(&many).contains("disks: a machine has at most 8 disks"));
+}
+
+#[test]
+fn a_disk_is_one_machines() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.img");
+    std::fs::File::create(&file).unwrap().set_len(2 * MIB).unwrap();
+    let description = parse(&disks(&[&file])).unwrap();
+    let held = k42::disks::hold(&description).unwrap();
+    let error = k42::disks::hold(&description).unwrap_err().to_string();
+    assert!(error.contains("one.img is another machine's that runs: end it first"), "{error}");
+    drop(held);
+    assert!(k42::disks::hold(&description).is_ok());
+    std::fs::remove_file(&file).unwrap();
+    assert!(k42::disks::hold(&description).is_err());
 }

@@ -223,10 +223,12 @@ impl<M: Machine> Hypervisor<M> {
         let vcpus = self.vcpus_of(caller.current.domain);
         let chosen = match target {
             ALL | OTHERS => 0..vcpus.len(),
-            n => usize::try_from(n).map_or(0..0, |n| n..n.saturating_add(1)),
+            n => {
+                let n = usize::try_from(n).unwrap_or(usize::MAX);
+                n..n.saturating_add(1)
+            }
         };
-        let chosen = vcpus.get(chosen).filter(|chosen| !chosen.is_empty());
-        for vcpu in chosen.ok_or(code::PARAMETER)? {
+        for vcpu in vcpus.get(chosen).ok_or(code::PARAMETER)? {
             if target != OTHERS || *vcpu != own {
                 self.notify(*vcpu, Ask::RESET);
             }

@@ -2,17 +2,20 @@
 //! measured in the same run; and sizes.
 //!
 //! A row of [`ROWS`] is all that a new figure takes: a function of `k42_tests::figures`, the name of
-//! the same thing in `tests/peer/peer.c` where the peer has it, and what is aimed at.
+//! the same thing in `tests/peer/peer.c` where the peer has it, and what is aimed at. A row of
+//! [`OPERATIONS`] is an operation of `tests/linux`: in a Linux domain, in a guest of KVM, and on bare
+//! Linux.
 
 use std::process::ExitCode;
 
 use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
-    Clock, create, create_to_first, event_round_trip, event_send, event_upcall, event_upcall_other,
-    getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, populate, reserved_late_999,
-    reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
+    Clock, create, create_to_first, disk_read, event_round_trip, event_send, event_upcall,
+    event_upcall_other, getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, populate,
+    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
 };
+use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
 use k42_tests::{MODELS, Model};
 
@@ -63,16 +66,60 @@ const ROWS: &[Row] = &[
     row("page granted by another copied, 4 KiB",      grant_copy,       None,                       Nothing),
     row("memory at run time, a GiB of it",            populate,         Some("populate-gib"),       Tenth),
     row("LAN frame of 1,500 bytes to its receiver",   lan_frame,        None,                       Nothing),
+    row("read of 4 KiB from a disk, all domains",     disk_read,        None,                       Nothing),
     row("two switches between two vCPUs",             vcpu_switch_pair, Some("vcpu-switch-pair"),        Count(1_500)),
     row("getppid, K42 domain and bare Linux",         getppid,          Some("getppid"),            LessThanPeer),
     row("entry to first instruction, K42, 64 MiB",    start_k42,        None,                       Nothing),
     row("entry to first instruction, Linux, 512 MiB", start_linux,      None,                       Nothing),
 ];
 
+/// What an operation of Linux should take in a domain.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// What it takes on bare Linux, within a hundredth: nothing of it needs the hypervisor.
+    Bare,
+    /// Less than in a guest of KVM.
+    LessThanGuest,
+}
+
+use Goal::{Bare, LessThanGuest};
+
+/// What a person calls an operation, what the program does, and the goal.
+#[rustfmt::skip] // a table
+const OPERATIONS: &[(&str, &str, Goal)] = &[
+    ("getppid, by sc",                           "getppid-sc",       Bare),
+    ("getppid, by scv",                          "getppid-scv",      Bare),
+    ("gettimeofday, vDSO",                       "gettimeofday",     Bare),
+    ("read of 0 bytes, /dev/zero",               "read-zero",        Bare),
+    ("stat",                                     "stat",             Bare),
+    ("open and close",                           "open-close",       Bare),
+    ("pread of 4 KiB",                           "pread-4k",         Bare),
+    ("signal to itself",                         "signal",           Bare),
+    ("protection fault, to its handler and back", "protection-fault", Bare),
+    ("mmap and munmap, 64 KiB",                  "mmap-munmap",      Bare),
+    ("fault on an anonymous page",               "anonymous-fault",  Bare),
+    ("fault on a page of a shared file",         "file-fault",       Bare),
+    ("pipe, to itself",                          "pipe-self",        Bare),
+    ("pipe, to another process and back",        "pipe-pair",        Bare),
+    ("UNIX socket, there and back",              "socket-pair",      Bare),
+    ("sched_yield, two switches",                "yield-pair",       Bare),
+    ("futex, to another thread and back",        "futex-pair",       Bare),
+    ("pthread created and joined",               "thread",           Bare),
+    ("fork, exit, wait",                         "fork",             Bare),
+    ("fork, exec, exit, wait",                   "fork-exec",        Bare),
+    ("vfork, exec, exit, wait",                  "vfork-exec",       Bare),
+    ("a tick of the kernel, from a loop",        "tick",             Bare),
+    ("sleep of 1 ms: how late it ends",          "sleep-late",       LessThanGuest),
+    ("kernel's first instruction to its shell",  operations::BOOT,   LessThanGuest),
+];
+
 fn main() -> anyhow::Result<ExitCode> {
     let mut failures = Vec::new();
     for model in MODELS {
         figures(model, &mut failures)?;
+        if let Err(error) = linux(model) {
+            failures.push(format!("{}: operations of Linux: {error:#}", model.name()));
+        }
     }
     sizes()?;
     for failure in &failures {
@@ -137,6 +184,46 @@ fn cells(here: u64, theirs: Option<u64>, time: Option<f64>, aim: Aim) -> String 
     };
     let time = time.map(|time| format!("{time:.3}")).unwrap_or_default();
     format!("{:>13}{peer:>15}{ratio:>8}{time:>8}  {aim}", number(here))
+}
+
+/// Measures and prints all operations of Linux on a machine.
+fn linux(model: Model) -> anyhow::Result<()> {
+    let progress = |what| progress(model, &format!("operations of Linux, {what}"));
+    progress("in a domain");
+    let here = operations::here(model).context("a domain")?;
+    progress("in a guest of KVM");
+    let guest = operations::guest(model).context("a guest of KVM")?;
+    progress("on bare Linux");
+    let bare = operations::bare(model).context("bare Linux")?;
+    println!("\nOperations of Linux on {}, in instructions\n", model.name());
+    let columns = ["here", "KVM guest", "bare", "to KVM", "to bare"];
+    let [first, second, third, fourth, fifth] = columns;
+    println!("{:<48}{first:>13}{second:>15}{third:>13}{fourth:>8}{fifth:>8}  aim", "");
+    for (what, name, goal) in OPERATIONS {
+        println!("{what:<48}{}", operation(name, *goal, [&here, &guest, &bare]));
+    }
+    Ok(())
+}
+
+/// An operation's cells. What a kernel does not offer has no number.
+fn operation(name: &str, goal: Goal, figures: [&Figures; 3]) -> String {
+    let [here, guest, bare] = figures.map(|figures| figures.get(name).copied());
+    let cell = |figure: Option<u64>| figure.map_or("not offered".into(), number);
+    let ratio = |theirs: Option<u64>| match (here, theirs) {
+        (Some(here), Some(theirs)) => format!("{:.3}", here as f64 / theirs as f64),
+        _ => String::new(),
+    };
+    let bare_cell = if name == operations::BOOT { String::new() } else { cell(bare) };
+    let met = |theirs: Option<u64>, hundredths: u64| match (here, theirs) {
+        (Some(here), Some(theirs)) => here.saturating_mul(100) <= theirs.saturating_mul(hundredths),
+        _ => false,
+    };
+    let aim = match goal {
+        Bare => verdict("≤ 1.01 of bare", met(bare, 101)),
+        LessThanGuest => verdict("< KVM", met(guest, 99)),
+    };
+    let (here, to_guest, to_bare) = (cell(here), ratio(guest), ratio(bare));
+    format!("{here:>13}{:>15}{bare_cell:>13}{to_guest:>8}{to_bare:>8}  {aim}", cell(guest))
 }
 
 fn verdict(aim: &str, met: bool) -> String {
