@@ -75,12 +75,14 @@ impl<M: Machine> Hypervisor<M> {
     /// is H_BUSY, and r4 has the token with which the same call goes on.
     fn lan_send(&self, caller: &mut Caller<'_>, parts: [u64; PARTS], token: u64) -> Coded {
         let id = caller.current.domain;
-        let (frame, lan) = {
+        let (lan, frame);
+        {
             let slot = self.domain(id);
             let open = slot.as_ref().filter(|domain| domain.lan.is_some());
             let domain = open.ok_or(code::DROPPED)?;
-            (Outgoing::gather(&Bus::new(&self.machine, domain), parts), domain.lan_number)
-        };
+            lan = domain.lan_number;
+            frame = Outgoing::gather(&Bus::new(&self.machine, domain), parts);
+        }
         let frame = frame.ok_or(code::PARAMETER)?;
         let (destination, source) = frame.addresses();
         let Some(ports) = self.lan.lock().route(id, lan, destination, source) else {
@@ -97,7 +99,7 @@ impl<M: Machine> Hypervisor<M> {
     }
 
     fn lan_deliver(&self, from: DomainId, to: DomainId, frame: &Outgoing) {
-        let tell = {
+        let (tell, by_event) = {
             let Some((sender, mut receiver)) = self.pair(from, to) else { return };
             let Some((sender, receiver)) = sender.as_ref().zip(receiver.as_mut()) else { return };
             let (bus, Some(port)) = Bus::with_port(&self.machine, receiver) else { return };
@@ -106,11 +108,12 @@ impl<M: Machine> Hypervisor<M> {
             if received.is_none() {
                 port.count_dropped(&bus);
             }
-            received.is_some() && port.signal
+            (received.is_some() && port.signal, receiver.shared.is_some())
         };
-        if tell {
-            self.event_raise(to, xen_sys::xen::VIRQ_ARCH_0);
-            self.papr_raise(to, source::LAN);
+        match (tell, by_event) {
+            (true, true) => self.event_raise(to, xen_sys::xen::VIRQ_ARCH_0),
+            (true, false) => self.papr_raise(to, source::LAN),
+            (false, _) => {}
         }
     }
 }
