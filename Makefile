@@ -19,7 +19,7 @@ CROSS    := powerpc64le-linux-gnu-
 # Where rustup puts its programs, for a shell that has not been told yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help setup tools inputs images walker build run test bench stress mutate fuzz lint clean distclean
+.PHONY: help setup tools inputs debian images walker build run test bench stress mutate fuzz lint clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -46,6 +46,12 @@ target/inputs/root.cpio: boot/setup/rootfs $(shell find boot/rootfs) target/inpu
 
 target/inputs/linux-net-%.cpio: boot/setup/net $(shell find boot/rootfs-net) target/inputs/root.cpio
 	@boot/setup/net $*
+
+# It takes a while, and a gibibyte: for whoever wants it.
+debian: target/inputs/debian.img ## make a disk with a Debian on it, for a Linux domain
+
+target/inputs/debian.img: boot/setup/debian $(shell find boot/debian) | setup
+	@boot/setup/debian
 
 # The Linux that `make bench` compares with: one program, and KVM's modules for it.
 target/inputs/peer.cpio: $(wildcard tests/peer/*) target/inputs/VERSIONS target/inputs/programs/getppid
