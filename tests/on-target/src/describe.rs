@@ -35,6 +35,15 @@ pub fn linux(name: &str, kernel: &str, command_line: &str) -> DomainDescription 
     domain(name, 512, &kernel, kind)
 }
 
+/// The same with the root file system that has this kernel's modules.
+pub fn linux_net(name: &str, kernel: &str, command_line: &str) -> DomainDescription {
+    let version = kernel.trim_start_matches("vmlinux-");
+    let initrd = Some(files::top().join(format!("target/inputs/linux-net-{version}.cpio")));
+    let command_line = format!("console=hvc0 {command_line}");
+    let domain = linux(name, kernel, "");
+    DomainDescription { kind: Kind::Linux { initrd, command_line }, ..domain }
+}
+
 /// A K42 domain with this program and its arguments.
 pub fn k42(name: &str, words: &[&str]) -> DomainDescription {
     let mut words = words.iter().map(|word| (*word).into());

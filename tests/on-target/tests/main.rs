@@ -6,6 +6,7 @@
 mod attack;
 mod attest;
 mod control;
+mod debian;
 mod demo;
 mod diagnostics;
 mod events;
@@ -15,9 +16,11 @@ mod k42;
 mod lan;
 mod linux;
 mod memory;
+mod modules;
 mod nested;
 mod programs;
 mod schedule;
+mod sizes;
 mod stress;
 mod trace;
 mod vcpus;
@@ -45,8 +48,10 @@ fn main() {
         diagnostics::tests(),
         lan::tests(),
         memory::tests(),
+        modules::tests(),
         programs::tests(),
         schedule::tests(),
+        sizes::tests(),
         control::tests(),
         figures::tests(),
         demo::tests(),
