@@ -112,12 +112,14 @@ impl<'a, M: Machine> Bus<'a, M> {
         from: BusAddr,
         length: usize,
     ) -> Option<()> {
-        self.pieces(to, length, Access::WRITE, |target, before, room| {
-            let from = from.offset(before as u64);
-            source.pieces(from, room, Access::READ, |origin, done, count| {
-                self.machine.copy(origin, target.offset(done as u64), count as u64);
-                Some(())
-            })
-        })
+        let mut done: usize = 0;
+        while done < length {
+            let (at, left) = (done as u64, length.saturating_sub(done));
+            let (target, room) = self.piece(to.offset(at), left, Access::WRITE)?;
+            let (origin, count) = source.piece(from.offset(at), room, Access::READ)?;
+            self.machine.copy(origin, target, count as u64);
+            done = done.saturating_add(count);
+        }
+        Some(())
     }
 }

@@ -145,7 +145,7 @@ impl Port {
         }
         bus.write(start, &frame.header)?;
         let entry = self.queue.at.offset(self.next as u64);
-        bus.copy(entry.offset(8), bus, pool.first, CORRELATOR)?;
+        bus.store(entry.offset(8), bus.load(pool.first)?)?;
         // The doubleword with the toggle comes last: the guest may be looking.
         let offset = (CORRELATOR as u64) << 32;
         bus.store(entry, self.toggle | VALID | offset | frame.length as u64)?;
