@@ -53,8 +53,8 @@ impl Context {
 /// What the LPCR holds while guests run, as far as the hypervisor below us lets us choose.
 const GUEST_LPCR: u64 = lpcr::HR | lpcr::UPRT | lpcr::GTSE | lpcr::HVICE | lpcr::HDICE;
 
-/// What an entry may take: 10 microseconds. A guest whose time is up that soon is not entered.
-const ENTRY_TICKS: u64 = Nested::TICKS_PER_SECOND / 100_000;
+/// What an entry may take: 50 microseconds. A guest whose time is up that soon is not entered.
+const ENTRY_TICKS: u64 = Nested::TICKS_PER_SECOND / 20_000;
 
 static REGISTERS: [Registers<Context>; MAX_VCPUS] =
     [const { Registers::new(Context::ZERO) }; MAX_VCPUS];

@@ -42,9 +42,11 @@ pub(crate) static CPUS: [Cpu; MAX_PROCESSORS] = [const {
     }
 }; MAX_PROCESSORS];
 
-/// How long a guest runs with an interrupt waiting until it is looked at again: 40 microseconds.
-/// The hypervisor below us offers no exit on the guest's enabling of interrupts.
-const WINDOW_TICKS: u64 = Nested::TICKS_PER_SECOND / 25_000;
+/// How long a guest runs with an interrupt waiting until it is looked at again: half a millisecond.
+/// The hypervisor below us offers no exit on the guest's enabling of interrupts. It is much more than
+/// an entry takes, where processors wait for one another's: what has passed by then is lost, and with
+/// it the alarm (`context.rs`).
+const WINDOW_TICKS: u64 = Nested::TICKS_PER_SECOND / 2_000;
 
 /// This processor's number, which is kept in SPRG0: guests have one of their own.
 pub(crate) fn this_processor() -> usize {
