@@ -19,7 +19,7 @@ CROSS    := powerpc64le-linux-gnu-
 # Where rustup puts its programs, for a shell that has not been told yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help setup tools inputs images walker build run test bench stress mutate fuzz lint clean distclean
+.PHONY: help setup tools inputs debian images walker build run test bench stress mutate fuzz lint clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -57,6 +57,12 @@ target/inputs/operations.cpio: target/inputs/root.cpio target/inputs/operations/
 	@mkdir -p target/inputs/operations/etc && cp tests/linux/profile target/inputs/operations/etc
 	@cd target/inputs/operations && find . -mindepth 1 | LC_ALL=C sort | \
 	    cpio --quiet --create --format newc --owner +0:+0 | cat ../root.cpio - >../operations.cpio
+
+# It takes a while, and a gibibyte: for whoever wants it.
+debian: target/inputs/debian.img ## make a disk with a Debian on it, for a Linux domain
+
+target/inputs/debian.img: boot/setup/debian $(shell find boot/debian) | setup
+	@boot/setup/debian
 
 # The Linux that `make bench` compares with: one program, and KVM's modules for it.
 target/inputs/peer.cpio: $(wildcard tests/peer/*) target/inputs/VERSIONS target/inputs/programs/getppid

@@ -44,6 +44,8 @@ pub fn remedy(path: &str) -> &'static str {
         "`make walker` makes it"
     } else if path.starts_with("target/images/") {
         "`make build` makes it"
+    } else if path == "target/inputs/debian.img" {
+        "`make debian` makes it"
     } else if path.starts_with("target/inputs/") {
         "`make setup` fetches it"
     } else {

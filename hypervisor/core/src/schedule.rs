@@ -240,8 +240,8 @@ impl<M: Machine> Hypervisor<M> {
             return false; // its domain was ended or paused in between, or another runs it
         }
         status.enter(State::Running, now);
-        let times = status.times;
-        status.papr.dispatched(&self.machine, processor.id, &times);
+        let Status { papr, times, .. } = &mut *status;
+        papr.dispatched(&self.machine, processor.id, times);
         processor.since = now;
         processor.rank = rank;
         let slice = now.saturating_add(SLICE_TICKS).min(processor.look_due(now).max(now));

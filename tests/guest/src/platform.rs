@@ -67,12 +67,12 @@ fn small(random: &mut Random) -> u64 {
 /// Writes words to the guest's memory, if all of it is in the upper half.
 fn put(at: u64, memory: u64, words: &[u32]) {
     let end = at.saturating_add(4 * words.len() as u64);
-    if at < memory / 2 || end > memory || at % 4 != 0 {
+    if at < memory / 2 || end > memory || !at.is_multiple_of(4) {
         return;
     }
-    for (n, word) in words.iter().enumerate() {
+    for (at, word) in (at..).step_by(4).zip(words) {
         // SAFETY: nothing of the kernel's is in the upper half; real addresses are addresses here.
-        unsafe { (at as *mut u32).add(n).write_volatile(word.to_be()) };
+        unsafe { (at as *mut u32).write_volatile(word.to_be()) };
     }
 }
 

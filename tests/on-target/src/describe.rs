@@ -39,13 +39,18 @@ pub fn linux(name: &str, kernel: &str, command_line: &str) -> DomainDescription 
     domain(name, 512, &kernel, kind)
 }
 
+/// The same with the root file system that has this kernel's modules.
+pub fn linux_with_modules(name: &str, kernel: &str, command_line: &str) -> DomainDescription {
+    let version = kernel.trim_start_matches("vmlinux-");
+    let initrd = Some(files::top().join(format!("target/inputs/linux-net-{version}.cpio")));
+    let command_line = format!("console=hvc0 {command_line}");
+    let domain = linux(name, kernel, "");
+    DomainDescription { kind: Kind::Linux { initrd, command_line }, ..domain }
+}
+
 /// A Linux domain with Debian's kernel of that version, its modules, and a port of the LAN.
 pub fn linux_net(name: &str, version: &str) -> DomainDescription {
-    let kind = Kind::Linux {
-        initrd: Some(files::top().join(format!("target/inputs/linux-net-{version}.cpio"))),
-        command_line: "console=hvc0 quiet".into(),
-    };
-    let domain = domain(name, 512, &format!("target/inputs/vmlinux-{version}"), kind);
+    let domain = linux_with_modules(name, &format!("vmlinux-{version}"), "quiet");
     DomainDescription { rights: Rights::INPUT | Rights::LAN, ..domain }
 }
 

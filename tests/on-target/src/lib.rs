@@ -22,5 +22,7 @@ pub use machine::{Console, Machine};
 pub const NESTED: [Model; 2] = [Model::Pseries9, Model::Pseries10];
 /// Both machines of bare metal.
 pub const MODELS: [Model; 2] = [Model::Powernv9, Model::Powernv10];
-/// Both kernels, by their files' names.
+/// Both kernels that most tests are run with, by their files' names: pages of 64 KiB, and of 4 KiB.
 pub const KERNELS: [&str; 2] = ["vmlinux-6.1", "vmlinux-6.12"];
+/// The newer kernel with pages of 64 KiB.
+pub const KERNEL_64K: &str = "vmlinux-6.12-64k";

@@ -6,6 +6,7 @@
 mod attack;
 mod attest;
 mod control;
+mod debian;
 mod demo;
 mod diagnostics;
 mod disks;
@@ -16,11 +17,13 @@ mod k42;
 mod lan;
 mod linux;
 mod memory;
+mod modules;
 mod nested;
 mod net;
 mod papr;
 mod programs;
 mod schedule;
+mod sizes;
 mod stress;
 mod trace;
 mod vcpus;
@@ -49,8 +52,10 @@ fn main() {
         disks::tests(),
         lan::tests(),
         memory::tests(),
+        modules::tests(),
         programs::tests(),
         schedule::tests(),
+        sizes::tests(),
         control::tests(),
         figures::tests(),
         demo::tests(),

@@ -77,10 +77,17 @@ impl Areas {
         self.area.into_iter().chain(self.log.map(|log| log.at))
     }
 
-    /// The vCPU gets a processor.
+    /// The vCPU gets a processor. Those that have no area are not to notice.
+    #[inline]
     pub(crate) fn dispatched(&mut self, machine: &impl Machine, on: ProcessorId, times: &Times) {
         self.dispatches = self.dispatches.wrapping_add(1);
-        let Some(area) = self.area else { return };
+        if let Some(area) = self.area {
+            self.tell_all(machine, area, on, times);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_all(&mut self, machine: &impl Machine, area: RealAddr, on: ProcessorId, times: &Times) {
         let [_, waited, slept, _] = times.spent;
         self.tell(machine, area);
         machine.store_entry(area.offset(offset::WAITED), waited);
