@@ -21,12 +21,13 @@ private_apt() {
         -o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
 }
 
+# Its own names: the caller's are the shell's, too.
 update_private_apt() {
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial" "$state/none"
     : >"$state/status"
-    archive=$(debian_archive)
-    for suite in $suites; do
-        echo "deb [arch=ppc64el signed-by=$keyring] $archive $suite main"
+    private_archive=$(debian_archive)
+    for private_suite in $suites; do
+        echo "deb [arch=ppc64el signed-by=$keyring] $private_archive $private_suite main"
     done >"$state/sources.list"
     retry private_apt apt-get -qq update
 }
