@@ -12,8 +12,10 @@ use crate::{Description, Ending, State};
 
 /// Ends a machine that hangs. The slowest of what is waited for takes a tenth of it.
 pub(crate) const HANG: Duration = Duration::from_secs(300);
-/// How many lines of each console a failure shows.
-const TAIL: usize = 30;
+/// How long reports may take of the domains of one that hangs.
+const REPORT: Duration = Duration::from_secs(20);
+/// How many lines of each console a failure shows: reports on eight vCPUs among them.
+const TAIL: usize = 400;
 
 /// A machine that runs, with all that its consoles have said.
 pub struct Machine {
@@ -107,7 +109,23 @@ impl Machine {
             match self.inner.next(Some(deadline)) {
                 Some(News::Machine(happening)) => self.take(happening),
                 Some(News::Keys(_)) => {}
-                None => bail!("nothing for {HANG:?}, waiting for {what}\n{}", self.tails()),
+                None => {
+                    self.report();
+                    bail!("nothing for {HANG:?}, waiting for {what}\n{}", self.tails());
+                }
+            }
+        }
+    }
+
+    /// Has every domain that hangs reported on, as a person would by a key, and listens for a while.
+    fn report(&mut self) {
+        for number in 1..self.transcripts.len() {
+            self.inner.dump(number);
+        }
+        let deadline = Instant::now() + REPORT;
+        while let Some(news) = self.inner.next(Some(deadline)) {
+            if let News::Machine(happening) = news {
+                self.take(happening);
             }
         }
     }
