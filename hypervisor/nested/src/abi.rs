@@ -4,6 +4,7 @@
 //! Fields are in the byte order of QEMU's host, which our target shares.
 
 use hv_core::Frame;
+use k42_lib::msr;
 
 /// The version of the structures.
 pub(crate) const VERSION: u64 = 1;
@@ -63,6 +64,11 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
+    /// Those of a guest that can fetch no instruction: in real mode, where no domain has memory.
+    pub(crate) fn nowhere() -> Registers {
+        Registers { nip: 1 << 51, msr: msr::SF | msr::ME, ..Registers::default() }
+    }
+
     /// As the policy sees them.
     pub(crate) fn frame(&self) -> Frame {
         let Registers { gpr, nip, msr, counter, link, xer, cr, .. } = *self;

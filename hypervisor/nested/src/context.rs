@@ -9,7 +9,7 @@ use crate::machine::{CPUS, Nested, this_processor};
 use crate::{hcall, special, stop::fail};
 use core::sync::atomic::Ordering;
 use hv_core::vcpu::MAX_VCPUS;
-use hv_core::{Frame, Hypervisor, Machine, Next, Processor, ProcessorId, Start, VcpuId};
+use hv_core::{Frame, Hypervisor, Next, Processor, ProcessorId, Start, VcpuId};
 use hv_power::mode;
 use hv_power::slot::{Registers, Slots};
 use hv_power::spr::{self, deadline, set_deadline};
@@ -53,8 +53,8 @@ impl Context {
 /// What the LPCR holds while guests run, as far as the hypervisor below us lets us choose.
 const GUEST_LPCR: u64 = lpcr::HR | lpcr::UPRT | lpcr::GTSE | lpcr::HVICE | lpcr::HDICE;
 
-/// What an entry may take: 50 microseconds. A guest whose time is up that soon is not entered.
-const ENTRY_TICKS: u64 = Nested::TICKS_PER_SECOND / 20_000;
+/// Half an hour: longer than the host stops us between two calls.
+const LATER_TICKS: u64 = 1 << 40;
 
 static REGISTERS: [Registers<Context>; MAX_VCPUS] =
     [const { Registers::new(Context::ZERO) }; MAX_VCPUS];
@@ -145,13 +145,14 @@ fn step(processor: &mut Processor) -> Next {
     let expiry = cpu.expiry();
     let (status, enabled) = with_resident(|context| {
         let Context { state, registers, .. } = context;
-        // The hypervisor below us would never stop a guest that is entered after its time.
-        if expiry <= spr::read::<{ spr::TIMEBASE }>() + ENTRY_TICKS {
-            return (vector::HYPERVISOR_DECREMENTER.into(), false);
-        }
-        state.hdec_expiry = expiry;
         state.hfscr = spr::GUEST_FACILITIES;
         cpu.pass(Some(state.lpid));
+        // The hypervisor below us triggers its decrementer by an edge, and would never stop a guest
+        // that is entered after its time, unless much was left before. So first it enters one that
+        // has much time and stops at its first instruction.
+        state.hdec_expiry = spr::read::<{ spr::TIMEBASE }>() + LATER_TICKS;
+        hcall::enter(state, &mut abi::Registers::nowhere());
+        state.hdec_expiry = expiry;
         let status = hcall::enter(state, registers);
         cpu.pass(None);
         (status, registers.frame().msr & msr::EE != 0)

@@ -44,8 +44,8 @@ pub(crate) static CPUS: [Cpu; MAX_PROCESSORS] = [const {
 
 /// How long a guest runs with an interrupt waiting until it is looked at again: half a millisecond.
 /// The hypervisor below us offers no exit on the guest's enabling of interrupts. It is much more than
-/// an entry takes, where processors wait for one another's: what has passed by then is lost, and with
-/// it the alarm (`context.rs`).
+/// an entry takes, where processors wait for one another's, for a guest whose time is over by then
+/// gets nowhere.
 const WINDOW_TICKS: u64 = Nested::TICKS_PER_SECOND / 2_000;
 
 /// This processor's number, which is kept in SPRG0: guests have one of their own.

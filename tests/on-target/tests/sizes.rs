@@ -74,7 +74,8 @@ fn works((model, kernel, mebibytes, vcpus): Size) -> anyhow::Result<()> {
     machine.wait_end()
 }
 
-/// Every vCPU but the first goes and comes back, again and again, and each then works. (`papr.rs` has the
+/// Every vCPU but the first goes and comes back, again and again, and each then works. Linux can lock
+/// itself up at that (docs/hypervisor.md, Nested); the reports then say so. (`papr.rs` has the
 /// same in small, for every run.)
 fn go_and_come(model: Model, kernel: &str, vcpus: u32, processors: u32) -> anyhow::Result<()> {
     let mut domain = describe::linux("linux", kernel, "quiet");
