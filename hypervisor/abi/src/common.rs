@@ -10,6 +10,8 @@ pub mod code {
     pub const SUCCESS: i64 = 0;
     /// The resource is busy: try again.
     pub const BUSY: i64 = 1;
+    /// The machine fails.
+    pub const HARDWARE: i64 = -1;
     /// No such call.
     pub const FUNCTION: i64 = -2;
     /// The caller has not the right.

@@ -113,6 +113,8 @@ pub trait Machine: Sync + Deref<Target: Storage> {
     fn timebase(&self) -> u64;
     /// Frequency of the timebase; 512 MHz on every POWER9 and POWER10.
     const TICKS_PER_SECOND: u64 = 512_000_000;
+    /// A number from the processor's random number generator, unless that fails.
+    fn random(&self) -> Option<u64>;
 
     /// Sets a partition's two doublewords of the partition table.
     fn set_partition(&self, partition: Partition, entry: [u64; 2]);

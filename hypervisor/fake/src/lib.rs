@@ -76,6 +76,8 @@ pub struct State {
     pub interrupted: Option<(u64, u64)>,
     /// The registers of vCPUs that are on no processor, by their places.
     pub registers: BTreeMap<usize, Frame>,
+    /// What [`Machine::random`] gives.
+    pub random: Option<u64>,
     /// How interrupts arrive.
     pub interrupts: InterruptMode,
     /// They cannot arrive translated.
@@ -321,6 +323,10 @@ impl Deref for Fake {
 impl Machine for Fake {
     fn timebase(&self) -> u64 {
         self.state().now
+    }
+
+    fn random(&self) -> Option<u64> {
+        self.state().random
     }
 
     fn set_partition(&self, partition: Partition, entry: [u64; 2]) {

@@ -19,6 +19,7 @@ const IPI: u64 = 0x6c;
 const XIRR: u64 = 0x74;
 const REGISTER: u64 = 0xdc;
 const CONFER: u64 = 0xe4;
+const RANDOM: u64 = 0x300;
 const SET_MODE: u64 = 0x31c;
 const RESET: u64 = 0x380;
 const RTAS: u64 = 0xf000;
@@ -322,6 +323,17 @@ fn a_reset_comes_with_interrupts_off_and_not_where_it_would_spoil_one() {
 }
 
 #[test]
+fn a_random_number_is_the_machines() {
+    let mut board = platform(1);
+    assert_eq!(board.hypercall(0, &[RANDOM]), code::HARDWARE, "the machine has none");
+    board.hv.machine.state().random = Some(0x1234_5678_9abc_def0);
+    let mut frame = Frame::default();
+    frame.gpr[3] = RANDOM;
+    board.exit(0, vector::SYSTEM_CALL, &mut frame);
+    assert_eq!((frame.gpr[3], frame.gpr[4]), (0, 0x1234_5678_9abc_def0));
+}
+
+#[test]
 fn interrupts_arrive_where_the_guest_wants_them() {
     const TRANSLATED: u64 = msr::IR | msr::DR | msr::EE;
     let mut board = platform(1);
@@ -353,7 +365,7 @@ proptest! {
     #[test]
     fn any_calls_are_survived(calls in prop::collection::vec(
         (
-            prop::sample::select(vec![REGISTER, EOI, CPPR, IPI, XIRR, CONFER, SET_MODE, RESET, 0xe0, 0xe8, 0x70]),
+            prop::sample::select(vec![REGISTER, EOI, CPPR, IPI, XIRR, CONFER, SET_MODE, RESET, RANDOM, 0xe0, 0xe8, 0x70]),
             prop::sample::select(vec![0, 1, 2, 3, 5, 1 << 45, 2 << 45, 5 << 45, 6 << 45, u64::MAX, u64::MAX - 1]),
             0u64..4,
             prop::sample::select(vec![AREA, LOG, AREA + 4096, 0x3f_ff80, 0x40_0000, 3, 8, u64::MAX]),

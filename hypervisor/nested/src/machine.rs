@@ -103,6 +103,10 @@ impl Machine for Nested {
         spr::read::<{ spr::TIMEBASE }>()
     }
 
+    fn random(&self) -> Option<u64> {
+        hv_power::random::number()
+    }
+
     fn set_partition(&self, partition: Partition, entry: [u64; 2]) {
         partition::set(partition, entry);
     }

@@ -70,6 +70,7 @@ pub(super) fn write(
         node(tree, "rtas", |tree| rtas(tree, places))?;
         node(tree, "interrupt-controller@0", |tree| interrupt_controller(tree, plan.vcpus))?;
         node(tree, "vdevice", |tree| devices(tree, plan))?;
+        node(tree, "ibm,platform-facilities", facilities)?;
         node(tree, "cpus", |tree| {
             tree.property_u32("#address-cells", 1)?;
             tree.property_u32("#size-cells", 0)?;
@@ -178,6 +179,19 @@ fn devices(tree: &mut FdtWriter, plan: &Plan) -> Result<(), Error> {
         node(tree, &format!("l-lan@{LAN_UNIT:x}"), |tree| lan(tree, plan))?;
     }
     Ok(())
+}
+
+/// What a guest may ask for that is no device: H_RANDOM. Without it the kernel gathers randomness
+/// itself for long, and each process and each slab of memory costs some more.
+fn facilities(tree: &mut FdtWriter) -> Result<(), Error> {
+    tree.property_u32("#address-cells", 1)?;
+    tree.property_u32("#size-cells", 0)?;
+    tree.property_string("device_type", "ibm,platform-facilities")?;
+    node(tree, "ibm,random-v1", |tree| {
+        tree.property_string("device_type", "ibm,random-v1")?;
+        tree.property_string("compatible", "ibm,random")?;
+        tree.property_u32("reg", 1)
+    })
 }
 
 /// The port of the logical LAN, with a bus of its own for it.

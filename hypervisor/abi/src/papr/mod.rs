@@ -45,6 +45,8 @@ crate::hypercall_table! {
     0x138 h_stuff_tce = StuffTce(bus: u64, at: u64, tce: u64, count: u64) needs LAN;
     /// Set the translations of up to 512 pages to those in a list, a page of the guest's.
     0x13c h_put_tce_indirect = PutTceIndirect(bus: u64, at: u64, list: GuestAddr, count: u64) needs LAN;
+    /// A random number of 64 bits: r4.
+    0x300 h_random = Random() needs PLATFORM;
     /// Set a mode of the processor: interrupt byte order, interrupt location, breakpoints.
     0x31c h_set_mode = SetMode(flags: u64, resource: u64, value1: u64, value2: u64) needs TRANSLATION;
     /// Have a processor, all, or all others take a system reset interrupt.

@@ -160,6 +160,9 @@ impl<M: Machine> Hypervisor<M> {
                 }
             }
             PaprCall::Prod { server } => self.wake(sibling(server)?),
+            PaprCall::Random {} => {
+                caller.frame.gpr[4] = self.machine.random().ok_or(code::HARDWARE)?;
+            }
             PaprCall::SignalSysReset { target } => self.reset(caller, target)?,
             PaprCall::SetMode { flags: order @ ..=1, resource: ENDIAN, value1: 0, value2: 0 } => {
                 self.set_mode(id, |mode| mode.little_endian = order == 1)?
