@@ -1,7 +1,8 @@
 /* What operations of Linux take, where the emulator counts instructions as time: 0.512 ticks of the
  * timebase each. The same program runs in a Linux domain, in a guest of KVM and on bare Linux; without
  * arguments it prints `BENCH name N insns` for each operation (docs/measuring.md says what they are),
- * the median of rounds that are short beside the kernel's tick. */
+ * the median of rounds. What needs no memory and no other thread has rounds that are short beside the
+ * kernel's tick; the rest has rounds of two ticks, in which the kernel frees what it has put off. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

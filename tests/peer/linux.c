@@ -17,6 +17,7 @@
 /* Hypercalls, and two of their results (LoPAR, chapter 14). */
 #define H_GET_TERM_CHAR		0x54
 #define H_PUT_TERM_CHAR		0x58
+#define H_RANDOM		0x300
 #define H_SET_MODE		0x31c
 #define H_REGISTER_PROC_TBL	0x37c
 #define H_RTAS			0xf000
@@ -73,6 +74,14 @@ static void add_interrupts(struct vm *vm)
 
 	struct kvm_enable_cap server = { .cap = KVM_CAP_IRQ_XICS, .args = { xics.fd, 0 } };
 	ASK(vm->vcpus[0].fd, KVM_ENABLE_CAP, &server);
+}
+
+/* Random numbers of the processor's: KVM has them, and gives them if asked to. */
+static void add_random_numbers(struct vm *vm)
+{
+	struct kvm_enable_cap call = { .cap = KVM_CAP_PPC_ENABLE_HCALL, .args = { H_RANDOM, 1 } };
+
+	ASK(vm->fd, KVM_ENABLE_CAP, &call);
 }
 
 static long set_mode(struct vcpu *vcpu, unsigned long flags, unsigned long resource)
@@ -160,6 +169,7 @@ _Noreturn void run_linux(void)
 	load(&vm);
 	vm_add_vcpu(&vm, 0);
 	add_interrupts(&vm);
+	add_random_numbers(&vm);
 	regs.gpr[3] = number("guest_tree");
 	ASK(vcpu->fd, KVM_SET_REGS, &regs);
 	__asm__ volatile("mfspr %0, 268" : "=r"(began) : : "memory");

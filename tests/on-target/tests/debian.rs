@@ -36,7 +36,7 @@ fn description(kernel: &str, disk: &str) -> String {
         kind = "linux"
         kernel = "target/inputs/{kernel}"
         initrd = "target/inputs/linux-net-{version}.cpio"
-        command-line = "quiet root=/dev/etherd/e0.0 ip=10.0.0.5:::255.255.255.0:debian::none"
+        command-line = "quiet root=/dev/etherd/e0.0 ip=10.0.0.5:::255.255.255.0:debian::none net.ifnames=0"
         memory = "1G"
         vcpus = 2
         rights = ["console-input", "lan"]
