@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -27,6 +28,7 @@
 #define MIB		(1UL << 20)
 #define ROUNDS		11	/* the median counts: a tick of the host's falls into few of them */
 #define CALLS		200	/* operations in a round */
+#define FRAME		1514	/* bytes: the longest of Ethernet with its header */
 #define SETTLED		10000	/* microseconds after which a thread that can sleep does */
 
 /* finit_module's flag for a module that the kernel is to decompress. */
@@ -122,7 +124,7 @@ static void vcpu_switch_pair(const char *name)
 }
 
 /* Two guests whose user spaces signal each other, here to there and back. */
-static void connect(struct vm *here, struct vm *there, int to[2], int back[2])
+static void connect_guests(struct vm *here, struct vm *there, int to[2], int back[2])
 {
 	vm_create(here, 1, 2 * MIB, true);
 	vm_create(there, 1, 2 * MIB, true);
@@ -136,7 +138,7 @@ static void connect_by_pipes(struct vm *here, struct vm *there)
 
 	if (pipe(to) || pipe(back))
 		fail("a pipe");
-	connect(here, there, to, back);
+	connect_guests(here, there, to, back);
 }
 
 static void connect_by_eventfds(struct vm *here, struct vm *there)
@@ -145,7 +147,7 @@ static void connect_by_eventfds(struct vm *here, struct vm *there)
 
 	if (to < 0 || back < 0)
 		fail("an eventfd");
-	connect(here, there, (int[]){ to, to }, (int[]){ back, back });
+	connect_guests(here, there, (int[]){ to, to }, (int[]){ back, back });
 }
 
 static void round_trip(const char *name, struct vm *here, struct vm *there)
@@ -175,20 +177,46 @@ static void round_trip_eventfd(const char *name)
 }
 
 /* One way: from the call of one guest to the next instruction of the other. */
-static void signal_eventfd(const char *name)
+static void one_way(const char *name, struct vm *here, struct vm *there)
 {
 	unsigned long ticks[ROUNDS];
+
+	start(&there->vcpus[0], guest_signalled);
+	for (int round = 0; round < ROUNDS; round++) {
+		unsigned long signalled = run(here, guest_signal, 0, 0, 0);
+
+		usleep(SETTLED);
+		ticks[round] = vm_result(there) - signalled;
+	}
+	report(name, ticks, 1);
+}
+
+static void signal_eventfd(const char *name)
+{
 	struct vm here, there;
 
 	connect_by_eventfds(&here, &there);
-	start(&there.vcpus[0], guest_signalled);
-	for (int round = 0; round < ROUNDS; round++) {
-		unsigned long signalled = run(&here, guest_signal, 0, 0, 0);
+	one_way(name, &here, &there);
+}
 
-		usleep(SETTLED);
-		ticks[round] = vm_result(&there) - signalled;
-	}
-	report(name, ticks, 1);
+static void give_frame(struct vm *vm)
+{
+	vm->vcpus[0].frame = vm->memory + MIB;
+	vm->vcpus[0].length = FRAME;
+}
+
+/* The same with a frame, from memory to memory by the two user spaces and a socket between them. */
+static void lan_frame(const char *name)
+{
+	struct vm here, there;
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends))
+		fail("a pair of sockets");
+	connect_guests(&here, &there, (int[]){ ends[0], ends[1] }, (int[]){ ends[0], ends[1] });
+	give_frame(&here);
+	give_frame(&there);
+	one_way(name, &here, &there);
 }
 
 static void timer(const char *name, const char *program)
@@ -282,6 +310,7 @@ static const struct {
 	{ "round-trip-pipe", round_trip_pipe },
 	{ "round-trip-eventfd", round_trip_eventfd },
 	{ "signal-eventfd", signal_eventfd },
+	{ "lan-frame", lan_frame },
 	{ "timer-running", timer_running },
 	{ "timer-sleeping", timer_sleeping },
 	{ "populate-gib", populate_gib },

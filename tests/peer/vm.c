@@ -103,20 +103,24 @@ void vcpu_prepare(struct vcpu *vcpu, const char *program, const unsigned long pa
 	ASK(vcpu->fd, KVM_SET_REGS, &regs);
 }
 
-/* Eight bytes, which both a pipe and an eventfd take. */
+/* A frame; or eight bytes, which both a pipe and an eventfd take. */
 static void signal_other(const struct vcpu *vcpu)
 {
 	uint64_t one = 1;
+	const void *message = vcpu->frame ? (void *)vcpu->frame : &one;
+	size_t length = vcpu->frame ? vcpu->length : sizeof one;
 
-	if (write(vcpu->signal, &one, sizeof one) != sizeof one)
+	if (write(vcpu->signal, message, length) != (ssize_t)length)
 		fail("a signal to the other guest");
 }
 
 static void wait_for_other(const struct vcpu *vcpu)
 {
 	uint64_t count;
+	void *message = vcpu->frame ? (void *)vcpu->frame : &count;
+	size_t length = vcpu->frame ? vcpu->length : sizeof count;
 
-	if (read(vcpu->wait, &count, sizeof count) != sizeof count)
+	if (read(vcpu->wait, message, length) != (ssize_t)length)
 		fail("a signal of the other guest");
 }
 

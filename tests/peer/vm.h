@@ -10,6 +10,8 @@ struct vcpu {
 	int fd;
 	struct kvm_run *run;
 	int signal, wait;	/* descriptors for H_SIGNAL and H_WAIT */
+	char *frame;		/* of the guest's memory, if they pass one */
+	size_t length;
 };
 
 struct vm {

@@ -1,7 +1,7 @@
 //! Linux on logical LANs, by Debian's own driver (`ibmveth`): with each other, with a kernel of
 //! ours, and when one of them goes.
 
-use k42_tests::{DomainDescription, Ending, Machine, Model, describe};
+use k42_tests::{DomainDescription, Ending, MODELS, Machine, Model, NESTED, describe};
 use libtest_mimic::Trial;
 
 use crate::test;
@@ -11,6 +11,7 @@ const PROMPT: &str = r"^linux:~# ";
 /// The versions of the kernels that these tests have.
 const OLD: &str = "6.1";
 const NEW: &str = "6.12";
+const LARGE_PAGES: &str = "6.12-64k";
 /// A file of 100 MiB that has each of its MiB once, and a server of it.
 const SERVE: &str = "head -c 1000000 /dev/urandom >/part; mkdir /www; \
     for i in $(seq 100); do echo $i; cat /part; head -c 48573 /part; done >/www/file; \
@@ -25,6 +26,12 @@ pub fn tests() -> Vec<Trial> {
     tests.push(test("net::lans_are_apart", lans));
     tests.push(test("net::one_dies_while_it_receives", one_dies));
     tests
+}
+
+/// Those for `make stress`.
+pub fn all() -> Vec<Trial> {
+    let name = |model: Model| format!("stress::net::{}::four_on_a_lan", model.name());
+    MODELS.into_iter().chain(NESTED).map(|model| test(name(model), move || four(model))).collect()
 }
 
 /// Loads the driver and gives the port the address 10.0.0.`n`.
@@ -52,11 +59,16 @@ fn answers(machine: &mut Machine, name: &str, n: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks for the file of 10.0.0.`n`, and says its sum.
+fn ask(machine: &mut Machine, name: &str, n: usize) {
+    let command = format!("rm -f /file; wget -q -O /file http://10.0.0.{n}/file; md5sum /file");
+    machine.console(name).line(&command);
+}
+
 /// Has the file of 10.0.0.1; its sum.
 fn receive(machine: &mut Machine, name: &str) -> anyhow::Result<String> {
-    let mut linux = machine.console(name);
-    linux.line("rm -f /file; wget -q -O /file http://10.0.0.1/file; md5sum /file");
-    linux.expect("^([0-9a-f]{32})  /file$")
+    ask(machine, name, 1);
+    machine.console(name).expect("^([0-9a-f]{32})  /file$")
 }
 
 fn power_off(machine: &mut Machine, names: &[&str]) -> anyhow::Result<()> {
@@ -97,6 +109,35 @@ fn transfer(model: Model) -> anyhow::Result<()> {
         new.expect("^iperf Done.$")?;
     }
     power_off(&mut machine, &["old", "new"])?;
+    machine.wait_end()
+}
+
+/// Kernels of all kinds, and twice as many vCPUs as processors: each receives from the next while it
+/// sends to the one before, all at once, and all is whole.
+fn four(model: Model) -> anyhow::Result<()> {
+    const ALL: [(&str, &str); 4] = [("a", OLD), ("b", NEW), ("c", LARGE_PAGES), ("d", NEW)];
+    let domains = ALL.map(|(name, version)| station(name, version, "office", 768));
+    let mut description =
+        describe::machine(&format!("net-four-{}", model.name()), model, domains.into());
+    description.processors = 2;
+    let mut machine = Machine::boot(&description)?;
+    for (n, (name, _)) in (1..).zip(ALL) {
+        up(&mut machine, name, n)?;
+        machine.console(name).line(SERVE);
+    }
+    let mut sums = Vec::new();
+    for (name, _) in ALL {
+        sums.push(machine.console(name).expect("^([0-9a-f]{32})  /www/file$")?);
+    }
+    sums.rotate_left(1);
+    for (n, (name, _)) in (2..).zip(ALL) {
+        ask(&mut machine, name, if n > ALL.len() { 1 } else { n });
+    }
+    for ((name, _), sum) in ALL.into_iter().zip(sums) {
+        let got = machine.console(name).expect("^([0-9a-f]{32})  /file$")?;
+        anyhow::ensure!(got == sum, "{name}: {got} was received, {sum} sent");
+    }
+    power_off(&mut machine, &ALL.map(|(name, _)| name))?;
     machine.wait_end()
 }
 
@@ -162,8 +203,7 @@ fn one_dies() -> anyhow::Result<()> {
         "tail -f /dev/null | nc 10.0.0.1 5000 | \
          { head -c 3000000 | wc -c; echo c >/proc/sysrq-trigger; }",
     );
-    let mut receives = machine.console("receives");
-    receives.line("wget -q -O /file http://10.0.0.1/file; md5sum /file");
+    ask(&mut machine, "receives", 1);
     machine.console("dies").expect("^3000000$")?;
     let ending = machine.console("dies").ended()?;
     anyhow::ensure!(matches!(ending, Ending::Crash(_)), "it ended by {ending}");

@@ -3,7 +3,7 @@
 use k42_tests::{Ending, KERNELS, MODELS, Machine, Model, NESTED, describe};
 use libtest_mimic::Trial;
 
-use crate::{attack, control, debian, isolation, sizes, test};
+use crate::{attack, control, debian, isolation, net, sizes, test};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
     for model in NESTED {
         tests.extend(isolation::stuck(model, &format!("stress::{}", model.name())));
     }
+    tests.extend(net::all());
     tests.extend(sizes::all());
     tests.extend(debian::tests());
     tests.into_iter().map(|test| test.with_ignored_flag(true)).collect()

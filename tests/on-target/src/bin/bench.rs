@@ -65,7 +65,7 @@ const ROWS: &[Row] = &[
     row("page granted by another mapped and unmapped", grant_map_unmap, None,                     Nothing),
     row("page granted by another copied, 4 KiB",      grant_copy,       None,                       Nothing),
     row("memory at run time, a GiB of it",            populate,         Some("populate-gib"),       Tenth),
-    row("LAN frame of 1,500 bytes to its receiver",   lan_frame,        None,                       Nothing),
+    row("LAN frame of 1,500 bytes to its receiver",   lan_frame,        Some("lan-frame"),          LessThanPeer),
     row("read of 4 KiB from a disk, all domains",     disk_read,        None,                       Nothing),
     row("two switches between two vCPUs",             vcpu_switch_pair, Some("vcpu-switch-pair"),        Count(1_500)),
     row("getppid, K42 domain and bare Linux",         getppid,          Some("getppid"),            LessThanPeer),
