@@ -28,6 +28,8 @@ const LIST: u64 = 0x1_0000;
 const QUEUE: u64 = 0x1_1000;
 const BUFFERS: u64 = 0x2_0000;
 const OUTGOING: u64 = 0x10_0000;
+/// What the upper half of a chain's link is.
+const LINK: u64 = 0x4b34_324c << 32;
 const END: u64 = 4 << 20;
 const SHARED: u64 = 16 << 20;
 /// Entries of a queue.
@@ -449,6 +451,7 @@ fn a_guest_that_spoils_its_chain_loses_its_own_frames() {
     // The last buffer names a next one outside, then one that is not aligned, then itself.
     for (round, next) in [END, u64::MAX, BUFFERS + 3, BUFFERS + 7 * 0x800].into_iter().enumerate() {
         let last = BUFFERS + 7 * 0x800;
+        let next = LINK | next;
         assert_eq!(lan.post(2, last, 0x800), code::SUCCESS);
         lan.board.poke(2, last + 8, &next.to_be_bytes());
         for _ in 0..2 {
@@ -459,6 +462,25 @@ fn a_guest_that_spoils_its_chain_loses_its_own_frames() {
     }
     assert!(lan.dropped(2) > 0);
     assert_eq!(lan.dropped(3), 0);
+}
+
+#[test]
+fn what_is_no_link_is_not_followed() {
+    let mut lan = Lan::new(2);
+    let (buffer, elsewhere) = (BUFFERS, BUFFERS + 0x4000);
+    for _ in 0..2 {
+        assert_eq!(lan.post(2, buffer, 0x800), code::SUCCESS);
+    }
+    lan.board.poke(2, buffer + 8, &elsewhere.to_be_bytes());
+    for _ in 0..2 {
+        assert_eq!(lan.send(1, &frame(mac(2), mac(1), b"x")), code::SUCCESS);
+    }
+    assert_eq!([8, 16].map(|offset| lan.board.peek(2, elsewhere + offset)), [0, 0]);
+    assert_eq!((lan.arrived(2).len(), lan.dropped(2)), (0, 2));
+    // What is posted from then on is good.
+    assert_eq!(lan.post(2, elsewhere, 0x800), code::SUCCESS);
+    assert_eq!(lan.send(1, &frame(mac(2), mac(1), b"x")), code::SUCCESS);
+    assert_eq!(lan.arrived(2).len(), 1);
 }
 
 #[test]

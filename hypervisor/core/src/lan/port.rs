@@ -1,9 +1,10 @@
 //! A port's receiving side, as PAPR has it: buffers that the guest has posted, and its queue that
 //! says which have been filled.
 //!
-//! Buffers of one size are a chain: each holds the address of the next where its frame will be.
-//! Chains and queue lie in the guest's memory and may hold anything: what is read there is an
-//! address to be checked again, no more. A guest that spoils them spoils its own frames.
+//! Buffers of one size are a chain: each holds a link to the next where its frame will be. Chains and
+//! queue lie in the guest's memory and may hold anything: what is read there is an address to be
+//! checked again, no more. A guest that spoils them loses its own buffers: what does not look like a
+//! link is not followed, for that would be to write a frame wherever it leads.
 
 use super::Mac;
 use crate::bus::{Bus, Descriptor};
@@ -26,6 +27,8 @@ const POOLS: usize = 5;
 const CORRELATOR: usize = 8;
 /// Bytes of the smallest buffer.
 const SHORTEST: usize = CORRELATOR + HEADER;
+/// What the upper half of a link is; the lower is the next buffer's address.
+const LINK: u64 = 0x4b34_324c;
 /// Bytes of the page that PAPR keeps a list of buffers in.
 const LIST: usize = 4096;
 /// What we use of it: the last doubleword counts the frames that were dropped.
@@ -113,7 +116,7 @@ impl Port {
         let place = same.or_else(|| self.pools.iter().position(|pool| pool.count == 0));
         let pool = place.and_then(|place| self.pools.get_mut(place)).ok_or(code::RESOURCE)?;
         let next = buffer.at.offset(CORRELATOR as u64);
-        bus.store(next, pool.first.value()).ok_or(code::PARAMETER)?;
+        bus.store(next, LINK << 32 | pool.first.value()).ok_or(code::PARAMETER)?;
         *pool = Pool { size, count: pool.count.saturating_add(1), first: buffer.at };
         Ok(())
     }
@@ -137,7 +140,10 @@ impl Port {
         let fitting = self.pools.iter_mut().filter(|pool| pool.count != 0 && pool.size >= wanted);
         let pool = fitting.min_by_key(|pool| pool.size)?;
         let start = pool.first.offset(CORRELATOR as u64);
-        let next = bus.load(start)?;
+        let Some(next) = bus.load(start).filter(|link| link >> 32 == LINK) else {
+            pool.count = 0;
+            return None;
+        };
         let mut to = start.offset(HEADER as u64);
         for part in &frame.rest {
             bus.copy(to, sender, part.at, part.length)?;
