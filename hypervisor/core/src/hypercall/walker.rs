@@ -34,8 +34,10 @@ impl<M: Machine> Hypervisor<M> {
             if right {
                 return leaves;
             }
-            for _ in 0..PAUSE << look {
-                core::hint::spin_loop(); // others get on
+            for turn in 0..PAUSE << look {
+                // Others get on. The hint alone is nothing on Power, and such a loop would be none.
+                core::hint::spin_loop();
+                core::hint::black_box(turn);
             }
         }
         panic!("the walker: {complaints}");
