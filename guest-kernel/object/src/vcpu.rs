@@ -43,8 +43,9 @@ struct Held {
 
 /// A vCPU's part in translating references and ending objects.
 ///
-/// It is its vCPU's alone: it may be sent there, but is not shared, and threads that take turns on the
-/// vCPU each have an activation. Nothing here waits, but for locks that are held for a few instructions.
+/// It is its vCPU's alone: it may be sent there, but is not shared. Threads of the vCPU that take turns
+/// where they call something each have an activation; an interrupt that comes in between must not enter.
+/// Nothing here waits, but for locks that are held for a few instructions.
 pub struct Vcpu {
     pub(crate) number: u32,
     pub(crate) space: Arc<Space>,

@@ -220,6 +220,30 @@ fn a_rep_lives_until_every_activation_from_before_has_ended() {
 }
 
 #[test]
+fn a_rep_that_its_root_does_not_keep_lives_as_long() {
+    struct Fresh(Arc<Traces>);
+    impl Root<dyn Counter> for Fresh {
+        fn rep(&self, _: &Here<'_>) -> Arc<dyn Counter> {
+            Arc::new(Rep { value: AtomicU64::new(0), traces: self.0.clone() })
+        }
+    }
+    let (vcpus, traces) = (vcpus(2), Arc::<Traces>::default());
+    let counter = vcpus[0].enter().create(Fresh(traces.clone())).unwrap();
+    let old = vcpus[1].enter();
+    counter.add(&old, 4).unwrap();
+    let rep = old.get(counter);
+    // Its vCPU forgets it now, and does not drop it.
+    vcpus[0].enter().count(counter).unwrap();
+    drop(vcpus[1].enter());
+    rounds(&vcpus, 3);
+    assert_eq!(traces.get().1, 0);
+    assert_eq!((rep.value(&old), counter.value(&old)), (Ok(4), Ok(0)));
+    drop(old);
+    rounds(&vcpus, 1);
+    assert_eq!(traces.get().1, 1);
+}
+
+#[test]
 fn an_identifier_is_reused_after_a_round_and_not_before() {
     let vcpus = vcpus(3);
     let reused = |object: Ref<dyn Counter>| {

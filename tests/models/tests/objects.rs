@@ -166,65 +166,84 @@ fn an_end_races_calls_and_other_ends() {
     });
 }
 
-/// What a thread knows of the end of an object that has its reference.
-#[derive(Clone, Copy, PartialEq)]
-enum Seen {
-    Never,
-    Active,
-    Left,
+/// The first object of a vCPU that has no identifier left after it: the next one that is free is its
+/// own.
+fn last_of_chunk(vcpu: &Vcpu, traces: &Arc<Traces>) -> Ref<dyn Counter> {
+    let here = vcpu.enter();
+    let create = |_| here.create(counter(traces, Clustered::per_processor)).unwrap();
+    let all: Vec<_> = (0..64).map(create).collect();
+    all[0]
+}
+
+/// Ends an object, and gives its identifier to another as soon as it is free.
+fn reuse(vcpu: &Vcpu, object: Ref<dyn Counter>) {
+    vcpu.enter().destroy(object).unwrap();
+    while vcpu.clean() {
+        yield_now();
+    }
+    let root = counter(&Arc::default(), Clustered::per_processor);
+    assert_eq!(vcpu.enter().create(root), Ok(object), "no identifier else is free");
 }
 
 #[test]
 fn an_identifier_comes_back_when_nobody_can_know_it() {
     explore(|| {
         let vcpus = vcpus(3);
-        let first = Arc::<Traces>::default();
-        let root = counter(&first, Clustered::per_processor);
-        let object = vcpus[0].enter().create(root).unwrap();
-        let users = Arc::new([const { AtomicU64::new(Seen::Never as u64) }; 3]);
-        let (ended, seen) = (Arc::new(AtomicBool::new(false)), users.clone());
+        let object = last_of_chunk(&vcpus[0], &Arc::default());
+        // Activations that were there before the end.
+        let knowing = Arc::new(AtomicUsize::new(0));
+        let ending = AtomicBool::new(false);
         let vcpus = run(vcpus, move |vcpu, number| {
-            if number != 0 {
-                // In one activation all the time, unless it comes after the end.
-                let here = vcpu.enter();
-                if !ended.load(Relaxed) {
-                    seen[number].store(Seen::Active as u64, Relaxed);
-                }
-                for _ in 0..2 {
-                    let _ = object.add(&here, 1);
-                    yield_now();
-                }
-                seen[number].store(Seen::Left as u64, Relaxed);
+            if number == 0 {
+                ending.store(true, Relaxed);
+                reuse(vcpu, object);
+                assert_eq!(knowing.load(Relaxed), 0, "reused while somebody knows it");
+                assert_eq!(object.value(&vcpu.enter()), Ok(0), "a rep of the one before");
                 return;
             }
-            vcpu.enter().destroy(object).unwrap();
-            ended.store(true, Relaxed);
-            let second = Arc::<Traces>::default();
-            for _ in 0..12 {
-                vcpu.clean();
-                let here = vcpu.enter();
-                // All identifiers in turn, so that the first one's turn comes.
-                let objects: Vec<Ref<dyn Counter>> = (0..64)
-                    .map(|_| {
-                        let root = counter(&second, Clustered::per_processor);
-                        here.create(root).unwrap()
-                    })
-                    .collect();
-                if objects.contains(&object) {
-                    let active = |user: &AtomicU64| user.load(Relaxed) == Seen::Active as u64;
-                    assert!(!seen.iter().any(active), "reused while somebody knows it");
-                    assert_eq!(object.value(&here), Ok(0), "a rep of the one before");
-                    return;
-                }
-                objects.into_iter().for_each(|object| here.destroy(object).unwrap());
-                drop(here);
+            let here = vcpu.enter();
+            if ending.load(Relaxed) {
+                return;
+            }
+            knowing.fetch_add(1, Relaxed);
+            for _ in 0..2 {
+                // The first takes this, or nobody.
+                let answer = object.add(&here, 1);
+                assert!(answer.is_ok() || ending.load(Relaxed), "gone before its end");
                 yield_now();
             }
+            knowing.fetch_sub(1, Relaxed);
         });
-        // Whoever has a translation of the first has none of the second.
         for vcpu in &vcpus {
-            assert!(matches!(object.value(&vcpu.enter()), Ok(0) | Err(Gone)));
+            assert_eq!(object.value(&vcpu.enter()), Ok(0), "a rep of the one before");
         }
+    });
+}
+
+#[test]
+fn a_translation_that_a_mediator_ends_is_not_the_next_objects() {
+    explore(|| {
+        let vcpus = vcpus(3);
+        let object = last_of_chunk(&vcpus[0], &Arc::default());
+        object.add(&vcpus[1].enter(), 1).unwrap();
+        let reused = AtomicBool::new(false);
+        run(vcpus, move |vcpu, number| match number {
+            0 => {
+                reuse(vcpu, object);
+                reused.store(true, Relaxed);
+            }
+            1 => {
+                vcpu.clean();
+                let here = vcpu.enter();
+                for _ in 0..20 {
+                    yield_now();
+                    if reused.load(Relaxed) {
+                        assert_eq!(object.value(&here), Ok(0), "a rep of the one before");
+                    }
+                }
+            }
+            _ => drop(vcpu.enter().count(object)),
+        });
     });
 }
 
