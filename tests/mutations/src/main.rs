@@ -1,5 +1,6 @@
 //! `make mutate`: breaks a copy of the tree in one listed place after another, runs the host's tests
-//! of the hypervisor on it and then its models (`tests/models`), and fails when all pass.
+//! of the hypervisor and of clustered objects on it and then the models (`tests/models`), and fails when
+//! all pass.
 //! `make mutate ONLY="words"` takes the mutations whose file or description has one of the words.
 #![forbid(unsafe_code)]
 
@@ -12,7 +13,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The packages whose tests have to notice.
-const PACKAGES: [&str; 6] = ["hv-fake", "hv-core", "hv-abi", "k42-lib", "boot-archive", "k42-wire"];
+const PACKAGES: [&str; 8] = [
+    "hv-fake",
+    "hv-core",
+    "hv-abi",
+    "k42-lib",
+    "k42-object",
+    "k42-object-macros",
+    "boot-archive",
+    "k42-wire",
+];
 /// The models' workspace, and how many schedules they try here: as many as notice all that is listed.
 const MODELS: &str = "tests/models/Cargo.toml";
 const SCHEDULES: &str = "300";

@@ -1,6 +1,6 @@
 //! Stands in for the crate `spin` where the models are built: the same names, on shuttle's mutex.
 //! To take and to let go of a lock is then where shuttle may let another thread run, and it knows
-//! who waits for whom.
+//! who waits for whom. [`mutex::SpinMutex`] is not shuttle's: it is for what outlives a schedule.
 #![forbid(unsafe_code)]
 
 pub use shuttle::sync::MutexGuard;
@@ -19,5 +19,26 @@ impl<T> Mutex<T> {
     /// Waits for the mutex and holds it.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The mutexes by their own names.
+pub mod mutex {
+    use std::sync::{MutexGuard, PoisonError};
+
+    /// As `spin::mutex::SpinMutex`, for statics: what shuttle has of one schedule it must not meet in
+    /// the next. Nobody lets another thread run who holds it.
+    pub struct SpinMutex<T>(std::sync::Mutex<T>);
+
+    impl<T> SpinMutex<T> {
+        /// A mutex that nobody holds.
+        pub const fn new(value: T) -> SpinMutex<T> {
+            SpinMutex(std::sync::Mutex::new(value))
+        }
+
+        /// Waits for the mutex and holds it.
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 }
