@@ -31,12 +31,6 @@ trait Counter {
     fn end(&self, here: &Here<'_>, object: Ref<dyn Counter>) -> Result<u64, Error>;
 }
 
-/// Another interface, with a method that could be mistaken for the other's.
-#[clustered]
-trait Name {
-    fn name(&self, here: &Here<'_>, letters: &mut String) -> Result<(), Gone>;
-}
-
 /// What is left of an object: reps made and dropped, roots dropped.
 #[derive(Default)]
 struct Traces {
@@ -275,51 +269,6 @@ fn identifiers_go_home() {
         drop(here);
         rounds(&vcpus, 3);
     }
-}
-
-#[test]
-fn a_reference_is_safe_where_it_means_nothing() {
-    let (home, abroad) = (vcpus(1), vcpus(2));
-    let (here, there) = (home[0].enter(), abroad[1].enter());
-    // Enough that the last ones' identifiers are new to the process.
-    for _ in 0..200 {
-        let counter = create(&home[0]);
-        assert_eq!(counter.add(&there, 1), Err(Gone));
-        assert_eq!(there.destroy(counter), Err(Gone));
-        assert_eq!(counter.add(&here, 1), Ok(()));
-        let late = vcpus(1);
-        assert_eq!(counter.add(&late[0].enter(), 1), Err(Gone));
-    }
-}
-
-#[test]
-fn an_identifier_is_of_one_interface() {
-    struct Letter;
-    impl Name for Letter {
-        fn name(&self, _: &Here<'_>, letters: &mut String) -> Result<(), Gone> {
-            letters.push('x');
-            Ok(())
-        }
-    }
-    let vcpus = vcpus(2);
-    let mut names: Vec<Ref<dyn Name>> = Vec::new();
-    let mut counters: Vec<Ref<dyn Counter>> = Vec::new();
-    for round in 0..300 {
-        let vcpu = &vcpus[round % 2];
-        let here = vcpu.enter();
-        let make = |_: &Here<'_>, _| Arc::new(Letter) as Arc<dyn Name>;
-        names.push(here.create(Clustered::shared(make)).unwrap());
-        counters.push(create(vcpu));
-        let mut letters = String::new();
-        names[round].name(&here, &mut letters).unwrap();
-        assert_eq!(letters, "x");
-        here.destroy(names[round]).unwrap();
-        here.destroy(counters[round / 2]).unwrap_or_default();
-        drop(here);
-        rounds(&vcpus, 1);
-    }
-    let both = |name: &Ref<dyn Name>| counters.iter().any(|c| c.identifier() == name.identifier());
-    assert!(!names.iter().any(both));
 }
 
 #[test]
