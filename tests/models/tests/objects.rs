@@ -24,6 +24,13 @@ struct Traces {
     root: AtomicBool,
 }
 
+impl Traces {
+    /// Whether root and reps are dropped.
+    fn ended(&self) -> bool {
+        self.root.load(Relaxed) && self.reps.load(Relaxed) == 0
+    }
+}
+
 /// Adds up in two steps, so that its end in between would be seen.
 struct Rep {
     value: AtomicU64,
@@ -75,6 +82,13 @@ fn counter(traces: &Arc<Traces>, clustered: impl FnOnce(Make) -> Root) -> Root {
     }))
 }
 
+/// Three vCPUs, and an object of the first one's.
+fn scene(clustered: impl FnOnce(Make) -> Root) -> (Vec<Vcpu>, Arc<Traces>, Ref<dyn Counter>) {
+    let (vcpus, traces) = (vcpus(3), Arc::default());
+    let object = vcpus[0].enter().create(counter(&traces, clustered)).unwrap();
+    (vcpus, traces, object)
+}
+
 /// Each vCPU runs this on a thread, and then does its part for the others until all have ended.
 fn run(vcpus: Vec<Vcpu>, work: impl Fn(&Vcpu, usize) + Send + Sync + 'static) -> Vec<Vcpu> {
     let (work, left) = (Arc::new(work), Arc::new(AtomicUsize::new(vcpus.len())));
@@ -105,9 +119,7 @@ fn settle(vcpus: &[Vcpu]) {
 #[test]
 fn misses_at_once_find_one_rep() {
     explore(|| {
-        let (vcpus, traces) = (vcpus(3), Arc::default());
-        let root = counter(&traces, Clustered::shared);
-        let object = vcpus[0].enter().create(root).unwrap();
+        let (vcpus, traces, object) = scene(Clustered::shared);
         let vcpus = run(vcpus, move |vcpu, number| {
             for by in [1, 10] {
                 object.add(&vcpu.enter(), by << (8 * number)).unwrap();
@@ -123,9 +135,7 @@ fn misses_at_once_find_one_rep() {
 #[test]
 fn a_vcpu_has_its_own_rep() {
     explore(|| {
-        let (vcpus, traces) = (vcpus(3), Arc::default());
-        let root = counter(&traces, Clustered::per_processor);
-        let object = vcpus[0].enter().create(root).unwrap();
+        let (vcpus, traces, object) = scene(Clustered::per_processor);
         let vcpus = run(vcpus, move |vcpu, number| {
             object.add(&vcpu.enter(), number as u64).unwrap();
         });
@@ -139,9 +149,7 @@ fn a_vcpu_has_its_own_rep() {
 #[test]
 fn an_end_races_calls_and_other_ends() {
     explore(|| {
-        let (vcpus, traces) = (vcpus(3), Arc::<Traces>::default());
-        let root = counter(&traces, Clustered::per_processor);
-        let object = vcpus[0].enter().create(root).unwrap();
+        let (vcpus, traces, object) = scene(Clustered::per_processor);
         let (ends, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let count = ends.clone();
         let vcpus = run(vcpus, move |vcpu, number| {
@@ -162,7 +170,7 @@ fn an_end_races_calls_and_other_ends() {
         });
         assert_eq!(ends.load(Relaxed), 1);
         settle(&vcpus);
-        assert!(traces.root.load(Relaxed) && traces.reps.load(Relaxed) == 0, "it has not ended");
+        assert!(traces.ended(), "it has not ended");
     });
 }
 
@@ -277,7 +285,7 @@ fn the_token_ends_all_that_all_end_at_once() {
         assert!(left.lock().unwrap().is_empty());
         settle(&vcpus);
         for traces in all.lock().unwrap().iter() {
-            assert!(traces.root.load(Relaxed) && traces.reps.load(Relaxed) == 0);
+            assert!(traces.ended());
         }
     });
 }
@@ -285,9 +293,7 @@ fn the_token_ends_all_that_all_end_at_once() {
 #[test]
 fn a_mediator_comes_between_while_calls_go_on() {
     explore(|| {
-        let (vcpus, traces) = (vcpus(3), Arc::<Traces>::default());
-        let root = counter(&traces, Clustered::shared);
-        let object = vcpus[0].enter().create(root).unwrap();
+        let (vcpus, traces, object) = scene(Clustered::shared);
         let calls = Arc::new(Mutex::new(None));
         let watch = calls.clone();
         let vcpus = run(vcpus, move |vcpu, number| match number {
@@ -305,16 +311,14 @@ fn a_mediator_comes_between_while_calls_go_on() {
         assert_eq!(now, counted + 3, "whoever comes later is counted");
         vcpus[1].enter().destroy(object).unwrap();
         settle(&vcpus);
-        assert!(traces.root.load(Relaxed) && traces.reps.load(Relaxed) == 0);
+        assert!(traces.ended());
     });
 }
 
 #[test]
 fn a_mediator_comes_while_the_object_ends() {
     explore(|| {
-        let (vcpus, traces) = (vcpus(3), Arc::<Traces>::default());
-        let root = counter(&traces, Clustered::per_processor);
-        let object = vcpus[0].enter().create(root).unwrap();
+        let (vcpus, traces, object) = scene(Clustered::per_processor);
         let vcpus = run(vcpus, move |vcpu, number| {
             let here = vcpu.enter();
             let _ = object.add(&here, 1);
@@ -326,6 +330,6 @@ fn a_mediator_comes_while_the_object_ends() {
             let _ = object.add(&here, 1);
         });
         settle(&vcpus);
-        assert!(traces.root.load(Relaxed) && traces.reps.load(Relaxed) == 0);
+        assert!(traces.ended());
     });
 }
