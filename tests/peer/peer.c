@@ -201,7 +201,7 @@ static void signal_eventfd(const char *name)
 
 static void give_frame(struct vm *vm)
 {
-	vm->vcpus[0].frame = vm->memory + MIB;
+	vm->vcpus[0].message = vm->memory + MIB;
 	vm->vcpus[0].length = FRAME;
 }
 

@@ -62,6 +62,9 @@ void vm_add_vcpu(struct vm *vm, int number)
 	uint64_t lpcr;
 	struct kvm_one_reg reg = { .id = KVM_REG_PPC_LPCR_64, .addr = (uintptr_t)&lpcr };
 
+	vcpu->count = 1;
+	vcpu->message = &vcpu->count;
+	vcpu->length = sizeof vcpu->count;
 	vcpu->fd = ASK(vm->fd, KVM_CREATE_VCPU, number);
 	vcpu->run = mmap(NULL, ASK(kvm(), KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE,
 			 MAP_SHARED, vcpu->fd, 0);
@@ -103,24 +106,15 @@ void vcpu_prepare(struct vcpu *vcpu, const char *program, const unsigned long pa
 	ASK(vcpu->fd, KVM_SET_REGS, &regs);
 }
 
-/* A frame; or eight bytes, which both a pipe and an eventfd take. */
 static void signal_other(const struct vcpu *vcpu)
 {
-	uint64_t one = 1;
-	const void *message = vcpu->frame ? (void *)vcpu->frame : &one;
-	size_t length = vcpu->frame ? vcpu->length : sizeof one;
-
-	if (write(vcpu->signal, message, length) != (ssize_t)length)
+	if (write(vcpu->signal, vcpu->message, vcpu->length) != (ssize_t)vcpu->length)
 		fail("a signal to the other guest");
 }
 
 static void wait_for_other(const struct vcpu *vcpu)
 {
-	uint64_t count;
-	void *message = vcpu->frame ? (void *)vcpu->frame : &count;
-	size_t length = vcpu->frame ? vcpu->length : sizeof count;
-
-	if (read(vcpu->wait, message, length) != (ssize_t)length)
+	if (read(vcpu->wait, vcpu->message, vcpu->length) != (ssize_t)vcpu->length)
 		fail("a signal of the other guest");
 }
 

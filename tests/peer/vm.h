@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define VCPUS 2
 
@@ -10,8 +11,9 @@ struct vcpu {
 	int fd;
 	struct kvm_run *run;
 	int signal, wait;	/* descriptors for H_SIGNAL and H_WAIT */
-	char *frame;		/* of the guest's memory, if they pass one */
+	void *message;		/* what these pass: the count, or a frame in the guest's memory */
 	size_t length;
+	uint64_t count;		/* eight bytes, which both a pipe and an eventfd take */
 };
 
 struct vm {
