@@ -65,10 +65,15 @@ fn ask(machine: &mut Machine, name: &str, n: usize) {
     machine.console(name).line(&command);
 }
 
+/// The sum of the file that it has asked for.
+fn received(machine: &mut Machine, name: &str) -> anyhow::Result<String> {
+    machine.console(name).expect("^([0-9a-f]{32})  /file$")
+}
+
 /// Has the file of 10.0.0.1; its sum.
 fn receive(machine: &mut Machine, name: &str) -> anyhow::Result<String> {
     ask(machine, name, 1);
-    machine.console(name).expect("^([0-9a-f]{32})  /file$")
+    received(machine, name)
 }
 
 fn power_off(machine: &mut Machine, names: &[&str]) -> anyhow::Result<()> {
@@ -130,11 +135,11 @@ fn four(model: Model) -> anyhow::Result<()> {
         sums.push(machine.console(name).expect("^([0-9a-f]{32})  /www/file$")?);
     }
     sums.rotate_left(1);
-    for (n, (name, _)) in (2..).zip(ALL) {
-        ask(&mut machine, name, if n > ALL.len() { 1 } else { n });
+    for ((name, _), next) in ALL.into_iter().zip([2, 3, 4, 1]) {
+        ask(&mut machine, name, next);
     }
     for ((name, _), sum) in ALL.into_iter().zip(sums) {
-        let got = machine.console(name).expect("^([0-9a-f]{32})  /file$")?;
+        let got = received(&mut machine, name)?;
         anyhow::ensure!(got == sum, "{name}: {got} was received, {sum} sent");
     }
     power_off(&mut machine, &ALL.map(|(name, _)| name))?;
@@ -207,7 +212,7 @@ fn one_dies() -> anyhow::Result<()> {
     machine.console("dies").expect("^3000000$")?;
     let ending = machine.console("dies").ended()?;
     anyhow::ensure!(matches!(ending, Ending::Crash(_)), "it ended by {ending}");
-    let got = machine.console("receives").expect("^([0-9a-f]{32})  /file$")?;
+    let got = received(&mut machine, "receives")?;
     anyhow::ensure!(got == sum, "{got} was received meanwhile, {sum} sent");
     let got = receive(&mut machine, "receives")?;
     anyhow::ensure!(got == sum, "{got} was received afterwards, {sum} sent");
