@@ -1,13 +1,15 @@
 //! Native system calls, served. Whatever a program passes, the worst it gets is an error.
 
-use crate::fcm::{Backing, Image};
+use crate::fcm::Image;
+use crate::fcm::computation::{self, Source};
 use crate::kernel::Kernel;
-use crate::machine::Machine;
+use crate::process::{Memory, Process};
 use crate::region::{self, Kind};
 use crate::user_memory::UserRange;
 use alloc::string::String;
 use core::ops::Range;
 use k42_lib::radix::Access;
+use k42_object::Here;
 use kernel_abi::{Call, Error, Outcome, PAGE_SIZE, region as flags};
 
 /// The most bytes of a logged line.
@@ -22,23 +24,23 @@ pub enum After {
     Exit(u8),
 }
 
-impl<M: Machine> Kernel<M> {
+impl Kernel {
     /// Serves a native call.
-    pub fn native_call(&mut self, call: Call) -> After {
+    pub fn native_call(&self, here: &Here<'_>, call: Call) -> After {
         After::Resume(match call {
             Call::SetEntryPoint { entry } => {
-                self.machine.set_system_call_entry(entry);
+                self.memory.machine.set_system_call_entry(entry);
                 Ok(0)
             }
             Call::ConsoleWrite { buffer, length } => {
-                self.console_write(UserRange::new(buffer, length))
+                self.console_write(here, UserRange::new(buffer, length))
             }
             Call::ConsoleRead { buffer, length, deadline } => {
-                self.console_read(UserRange::new(buffer, length), deadline)
+                self.console_read(here, UserRange::new(buffer, length), deadline)
             }
             Call::WaitUntil { deadline } => {
-                while self.machine.timebase() < deadline {
-                    self.machine.wait(deadline);
+                while self.memory.machine.timebase() < deadline {
+                    self.memory.machine.wait(deadline);
                 }
                 Ok(0)
             }
@@ -46,41 +48,40 @@ impl<M: Machine> Kernel<M> {
                 let image = Image { start: self.root_file_system.start.offset(offset), size };
                 let end = offset.checked_add(size);
                 if flags & flags::FILE == 0 {
-                    self.region_create(address, length, protection, flags, Backing::Computation)
+                    self.region_create(here, address, length, protection, flags, Source::Zeros)
                 } else if end.is_some_and(|end| end <= self.root_file_system.size) {
-                    self.region_create(address, length, protection, flags, Backing::Copy(image))
+                    let source = Source::Image(image);
+                    self.region_create(here, address, length, protection, flags, source)
                 } else {
                     Err(Error::Invalid)
                 }
             }
             Call::RegionDestroy { address, length } => span(address, length).and_then(|range| {
-                self.process.destroy_regions(range, &mut self.pm, &mut self.machine)?;
+                self.process.destroy_regions(here, range)?;
                 Ok(0)
             }),
             Call::RegionProtect { address, length, protection } => {
                 span(address, length).and_then(|range| {
                     let protection = region::access(protection)?;
-                    let (pm, machine) = (&mut self.pm, &mut self.machine);
-                    self.process.protect_regions(range, protection, pm, machine)?;
+                    self.process.protect_regions(here, range, protection)?;
                     Ok(0)
                 })
             }
             Call::Exit { status } => return After::Exit(status as u8),
             Call::Log { buffer, length } => {
-                self.log(UserRange::new(buffer, length.min(LOG_LINE))).map(|()| 0)
+                self.log(here, UserRange::new(buffer, length.min(LOG_LINE))).map(|()| 0)
             }
-            Call::FreeMemory {} => Ok(self.pm.free_frames() as u64 * PAGE_SIZE),
+            Call::FreeMemory {} => Ok(self.memory.pm.free_frames() as u64 * PAGE_SIZE),
         })
     }
 
     /// Writes piece by piece; a bad pointer counts only if nothing was written before it.
-    fn console_write(&mut self, range: UserRange) -> Outcome {
+    fn console_write(&self, here: &Here<'_>, range: UserRange) -> Outcome {
         let mut left = range;
         loop {
-            let (process, pm) = (&mut self.process, &mut self.pm);
-            match left.split_first(Access::READ, process, pm, &mut self.machine) {
+            match left.split_first(Access::READ, here, self.process) {
                 Ok(Some((piece, rest))) => {
-                    self.machine.console_write(piece.at, piece.bytes);
+                    self.memory.machine.console_write(piece.at, piece.bytes);
                     left = rest;
                 }
                 Ok(None) => break,
@@ -91,28 +92,27 @@ impl<M: Machine> Kernel<M> {
         Ok(range.length() - left.length())
     }
 
-    fn console_read(&mut self, range: UserRange, deadline: u64) -> Outcome {
-        let (process, pm) = (&mut self.process, &mut self.pm);
-        let Some((piece, _)) = range.split_first(Access::WRITE, process, pm, &mut self.machine)?
-        else {
+    fn console_read(&self, here: &Here<'_>, range: UserRange, deadline: u64) -> Outcome {
+        let Some((piece, _)) = range.split_first(Access::WRITE, here, self.process)? else {
             return Ok(0);
         };
         loop {
-            let count = self.machine.console_read(piece.at, piece.bytes);
-            if count != 0 || self.machine.timebase() >= deadline {
+            let count = self.memory.machine.console_read(piece.at, piece.bytes);
+            if count != 0 || self.memory.machine.timebase() >= deadline {
                 return Ok(count);
             }
-            self.machine.wait(deadline);
+            self.memory.machine.wait(deadline);
         }
     }
 
     fn region_create(
-        &mut self,
+        &self,
+        here: &Here<'_>,
         address: u64,
         length: u64,
         protection: u64,
         flags: u64,
-        backing: Backing,
+        source: Source,
     ) -> Outcome {
         if flags & !(flags::FILE | flags::EXACT | flags::REPLACE) != 0 {
             return Err(Error::Invalid);
@@ -121,35 +121,35 @@ impl<M: Machine> Kernel<M> {
         let start = if flags & flags::EXACT != 0 {
             address
         } else {
-            self.process.find_free(length).ok_or(Error::NoMemory)?.value()
+            self.process.find_free(here, length)?.value()
         };
         let range = span(start, length)?;
         if flags & flags::EXACT != 0 && flags & flags::REPLACE != 0 {
-            let (pm, machine) = (&mut self.pm, &mut self.machine);
-            self.process.destroy_regions(range.clone(), pm, machine)?;
+            self.process.destroy_regions(here, range.clone())?;
         }
-        self.process.create_region(range, Kind::Default, protection, backing)?;
+        let Memory { machine, pm, .. } = &self.memory;
+        let fcm = computation::create(here, machine, pm, source)?;
+        self.process.create_region(here, range, Kind::Default, protection, fcm)?;
         Ok(start)
     }
 
     /// Puts a line of the library's on the console, whatever bytes it holds.
-    fn log(&mut self, range: UserRange) -> Result<(), Error> {
+    fn log(&self, here: &Here<'_>, range: UserRange) -> Result<(), Error> {
         let mut line = String::new();
         let mut left = range;
         loop {
-            let (process, pm) = (&mut self.process, &mut self.pm);
-            let next = left.split_first(Access::READ, process, pm, &mut self.machine)?;
+            let next = left.split_first(Access::READ, here, self.process)?;
             let Some((piece, rest)) = next else { break };
             let mut bytes = [0; LOG_LINE as usize];
             let bytes = &mut bytes[..piece.bytes as usize];
-            self.machine.load_bytes(piece.at, bytes);
+            self.memory.machine.load_bytes(piece.at, bytes);
             line.extend(bytes.iter().map(|byte| match byte {
                 b' '..=b'~' => *byte as char,
                 _ => '?',
             }));
             left = rest;
         }
-        self.machine.console_line(format_args!("{}: {line}", self.program));
+        self.memory.machine.console_line(format_args!("{}: {line}", self.program));
         Ok(())
     }
 }

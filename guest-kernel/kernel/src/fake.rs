@@ -5,25 +5,33 @@ use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, SpaceId};
 use crate::pm::PageManager;
-use crate::process::Fault;
+use crate::problem::Problem;
+use crate::process::{Memory, Process};
+use crate::spaces::Spaces;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
 use k42_lib::{EffAddr, GuestAddr};
+use k42_object::{Here, Ref};
 use kernel_abi::PAGE_SIZE;
+use spin::{Mutex, MutexGuard};
 
 /// A scripted user: gets the registers and the machine, leaves the registers of its next trap.
-pub type User = fn(&mut Fake, SpaceId, &mut Context);
+pub type User = fn(&Fake, SpaceId, &mut Context);
 
-/// The machine.
+/// The machine. All vCPUs share it, one access at a time.
 #[derive(Default)]
-pub struct Fake {
+pub struct Fake(Mutex<State>);
+
+/// What is in the machine.
+#[derive(Default)]
+pub struct State {
     memory: Vec<u8>,
     roots: BTreeMap<SpaceId, u64>,
-    tlb: RefCell<BTreeMap<(SpaceId, u64), (u64, Access)>>,
+    tlb: BTreeMap<(SpaceId, u64), (u64, Access)>,
     /// Everything written to the console.
     pub output: String,
     /// What the console will say.
@@ -37,35 +45,92 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// A machine with this many frames, all free.
-    pub fn with_frames(frames: u64) -> (Fake, PageManager) {
+    /// A machine with this many frames, all free, and so many vCPUs.
+    pub fn with_frames(frames: u64, vcpus: u32) -> (Arc<Fake>, Memory) {
         let memory = alloc::vec![0xa5; (frames * PAGE_SIZE) as usize];
-        (Fake { memory, ..Fake::default() }, PageManager::new(Some(0..frames * PAGE_SIZE)))
+        let machine = Arc::new(Fake(Mutex::new(State { memory, ..State::default() })));
+        let pm = PageManager::new(Some(0..frames * PAGE_SIZE), vcpus);
+        let spaces = Arc::new(Spaces::new(machine.spaces()));
+        (machine.clone(), Memory { machine, pm, spaces })
+    }
+
+    /// What is in the machine. It stands still meanwhile.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
     }
 
     /// Adds memory after all frames and puts these bytes there.
-    pub fn place_image(&mut self, bytes: &[u8]) -> GuestAddr {
-        let at = self.memory.len();
-        self.memory.extend_from_slice(bytes);
-        self.memory.resize(self.memory.len().next_multiple_of(PAGE_SIZE as usize), 0);
+    pub fn place_image(&self, bytes: &[u8]) -> GuestAddr {
+        let memory = &mut self.state().memory;
+        let at = memory.len();
+        memory.extend_from_slice(bytes);
+        memory.resize(memory.len().next_multiple_of(PAGE_SIZE as usize), 0);
         GuestAddr::new(at as u64)
     }
 
     /// Stores bytes, as a program would.
-    pub fn poke(&mut self, at: GuestAddr, bytes: &[u8]) {
-        let at = at.value() as usize;
-        self.memory[at..at + bytes.len()].copy_from_slice(bytes);
+    pub fn poke(&self, at: GuestAddr, bytes: &[u8]) {
+        self.state().poke(at, bytes);
     }
 
     /// What an access in user mode reaches, through the TLB; `None` is a fault.
     pub fn user_access(&self, space: SpaceId, at: EffAddr, access: Access) -> Option<GuestAddr> {
+        self.state().user_access(space, at, access)
+    }
+
+    /// A store of a program in this process, within a page, faults served.
+    ///
+    /// # Errors
+    /// What would end it.
+    pub fn store(
+        &self,
+        here: &Here<'_>,
+        process: Ref<dyn Process>,
+        at: EffAddr,
+        bytes: &[u8],
+    ) -> Result<(), Problem> {
+        let space = process.space(here)?;
+        loop {
+            let mut state = self.state();
+            if let Some(found) = state.user_access(space, at, Access::WRITE) {
+                state.poke(found, bytes);
+                return Ok(());
+            }
+            drop(state);
+            process.handle_fault(here, at, Access::WRITE)?;
+        }
+    }
+
+    /// Where an access of a program in this process goes, faults served.
+    ///
+    /// # Errors
+    /// What would end it.
+    pub fn touch(
+        &self,
+        here: &Here<'_>,
+        process: Ref<dyn Process>,
+        at: EffAddr,
+        access: Access,
+    ) -> Result<GuestAddr, Problem> {
+        let space = process.space(here)?;
+        // Another vCPU may change what there is to see between a fault and the next try.
+        loop {
+            if let Some(found) = self.user_access(space, at, access) {
+                return Ok(found);
+            }
+            process.handle_fault(here, at, access)?;
+        }
+    }
+}
+
+impl State {
+    fn user_access(&mut self, space: SpaceId, at: EffAddr, access: Access) -> Option<GuestAddr> {
         let page = at.align_down(PAGE_SIZE).value();
-        let mut tlb = self.tlb.borrow_mut();
-        let entry = match tlb.get(&(space, page)) {
+        let entry = match self.tlb.get(&(space, page)) {
             Some(entry) => *entry,
             None => {
-                let found = tree_at(*self.roots.get(&space)?).translate(&Walk(self), page)?;
-                tlb.insert((space, page), (found.address, found.access));
+                let found = Tree::at(*self.roots.get(&space)?).translate(&Walk(self), page)?;
+                self.tlb.insert((space, page), (found.address, found.access));
                 (found.address, found.access)
             }
         };
@@ -77,29 +142,23 @@ impl Fake {
         let at = at.value() as usize;
         &mut self.memory[at..at + bytes as usize]
     }
-}
 
-/// The tree whose root table is at `root`, for walks only.
-fn tree_at(root: u64) -> Tree {
-    struct Root(u64);
-    impl TableMemory for Root {
-        fn load(&self, _: u64) -> u64 {
-            0
-        }
-        fn store(&mut self, _: u64, _: u64) {}
-        fn allocate(&mut self, _: TableSize) -> Option<u64> {
-            Some(self.0)
-        }
+    fn poke(&mut self, at: GuestAddr, bytes: &[u8]) {
+        self.slice(at, bytes.len() as u64).copy_from_slice(bytes);
     }
-    Tree::new(&mut Root(root)).expect("its root is given")
+
+    fn entry(&self, at: u64) -> u64 {
+        let at = at as usize;
+        u64::from_be_bytes(self.memory[at..at + 8].try_into().expect("eight bytes"))
+    }
 }
 
 /// A table walk of the processor.
-struct Walk<'a>(&'a Fake);
+struct Walk<'a>(&'a State);
 
 impl TableMemory for Walk<'_> {
     fn load(&self, at: u64) -> u64 {
-        self.0.load_entry(GuestAddr::new(at))
+        self.0.entry(at)
     }
     fn store(&mut self, _: u64, _: u64) {
         unreachable!("a walk stores nothing")
@@ -109,16 +168,22 @@ impl TableMemory for Walk<'_> {
     }
 }
 
-impl Kernel<Fake> {
+impl Kernel {
     /// Loads bytes as the program would, faults served.
     ///
     /// # Errors
-    /// The fault that would end it.
-    pub fn user_load(&mut self, from: u64, into: &mut [u8]) -> Result<(), Fault> {
+    /// What would end it.
+    pub fn user_load(
+        &self,
+        here: &Here<'_>,
+        machine: &Fake,
+        from: u64,
+        into: &mut [u8],
+    ) -> Result<(), Problem> {
         for (n, byte) in into.iter_mut().enumerate() {
-            let at = from.wrapping_add(n as u64);
-            let at = self.touch(EffAddr::new(at), Access::READ)?;
-            self.machine.load_bytes(at, core::slice::from_mut(byte));
+            let at = EffAddr::new(from.wrapping_add(n as u64));
+            let at = machine.touch(here, self.process, at, Access::READ)?;
+            machine.load_bytes(at, core::slice::from_mut(byte));
         }
         Ok(())
     }
@@ -126,78 +191,89 @@ impl Kernel<Fake> {
     /// Stores bytes as the program would, faults served.
     ///
     /// # Errors
-    /// The fault that would end it.
-    pub fn user_store(&mut self, to: u64, bytes: &[u8]) -> Result<(), Fault> {
+    /// What would end it.
+    pub fn user_store(
+        &self,
+        here: &Here<'_>,
+        machine: &Fake,
+        to: u64,
+        bytes: &[u8],
+    ) -> Result<(), Problem> {
         for (n, byte) in bytes.iter().enumerate() {
-            let at = to.wrapping_add(n as u64);
-            let at = self.touch(EffAddr::new(at), Access::WRITE)?;
-            self.machine.poke(at, &[*byte]);
+            let at = EffAddr::new(to.wrapping_add(n as u64));
+            machine.store(here, self.process, at, &[*byte])?;
         }
         Ok(())
-    }
-
-    fn touch(&mut self, at: EffAddr, access: Access) -> Result<GuestAddr, Fault> {
-        let space = self.process.space();
-        if let Some(found) = self.machine.user_access(space, at, access) {
-            return Ok(found);
-        }
-        self.process.handle_fault(at, access, &mut self.pm, &mut self.machine)?;
-        Ok(self.machine.user_access(space, at, access).expect("a served fault stays served"))
     }
 }
 
 impl Machine for Fake {
     fn load_entry(&self, at: GuestAddr) -> u64 {
-        let at = at.value() as usize;
-        u64::from_be_bytes(self.memory[at..at + 8].try_into().expect("eight bytes"))
+        self.state().entry(at.value())
     }
-    fn store_entry(&mut self, at: GuestAddr, entry: u64) {
+    fn store_entry(&self, at: GuestAddr, entry: u64) {
         self.poke(at, &entry.to_be_bytes());
     }
-    fn zero(&mut self, at: GuestAddr, bytes: u64) {
-        self.slice(at, bytes).fill(0);
+    fn link_entry(&self, at: GuestAddr, entry: u64) -> u64 {
+        let mut state = self.state();
+        let there = state.entry(at.value());
+        if there != 0 {
+            return there;
+        }
+        state.poke(at, &entry.to_be_bytes());
+        entry
     }
-    fn copy(&mut self, to: GuestAddr, from: GuestAddr, bytes: u64) {
-        let from = self.slice(from, bytes).to_vec();
-        self.poke(to, &from);
+    fn zero(&self, at: GuestAddr, bytes: u64) {
+        self.state().slice(at, bytes).fill(0);
+    }
+    fn copy(&self, to: GuestAddr, from: GuestAddr, bytes: u64) {
+        let mut state = self.state();
+        let from = state.slice(from, bytes).to_vec();
+        state.poke(to, &from);
     }
     fn load_bytes(&self, at: GuestAddr, into: &mut [u8]) {
-        let at = at.value() as usize;
-        into.copy_from_slice(&self.memory[at..at + into.len()]);
+        into.copy_from_slice(self.state().slice(at, into.len() as u64));
     }
-    fn synchronize_instructions(&mut self, _: GuestAddr, _: u64) {}
-    fn tables_changed(&mut self) {}
-    fn invalidate(&mut self, space: SpaceId, page: EffAddr) {
-        self.tlb.borrow_mut().remove(&(space, page.value()));
+    fn synchronize_instructions(&self, _: GuestAddr, _: u64) {}
+    fn tables_changed(&self) {}
+    fn invalidate(&self, space: SpaceId, page: EffAddr) {
+        self.state().tlb.remove(&(space, page.value()));
     }
-    fn set_space(&mut self, space: SpaceId, root: GuestAddr) {
-        self.roots.insert(space, root.value());
+    fn set_space(&self, space: SpaceId, root: GuestAddr) {
+        let mut state = self.state();
+        state.tlb.retain(|(known, _), _| *known != space);
+        state.roots.insert(space, root.value());
     }
-    fn set_system_call_entry(&mut self, entry: u64) {
-        self.entry = entry;
+    fn spaces(&self) -> u16 {
+        256
     }
-    fn console_write(&mut self, at: GuestAddr, bytes: u64) {
-        let text = String::from_utf8_lossy(self.slice(at, bytes)).into_owned();
-        self.output.push_str(&text);
+    fn set_system_call_entry(&self, entry: u64) {
+        self.state().entry = entry;
     }
-    fn console_read(&mut self, at: GuestAddr, bytes: u64) -> u64 {
-        let count = self.input.len().min(bytes as usize);
-        let input: Vec<u8> = self.input.drain(..count).collect();
-        self.poke(at, &input);
+    fn console_write(&self, at: GuestAddr, bytes: u64) {
+        let mut state = self.state();
+        let text = String::from_utf8_lossy(state.slice(at, bytes)).into_owned();
+        state.output.push_str(&text);
+    }
+    fn console_read(&self, at: GuestAddr, bytes: u64) -> u64 {
+        let mut state = self.state();
+        let count = state.input.len().min(bytes as usize);
+        let input: Vec<u8> = state.input.drain(..count).collect();
+        state.poke(at, &input);
         count as u64
     }
-    fn console_line(&mut self, line: core::fmt::Arguments<'_>) {
-        self.output.push_str(&format!("{line}\n"));
+    fn console_line(&self, line: core::fmt::Arguments<'_>) {
+        self.state().output.push_str(&format!("{line}\n"));
     }
-    fn wait(&mut self, deadline: u64) {
-        self.time = deadline;
+    fn wait(&self, deadline: u64) {
+        self.state().time = deadline;
     }
     fn timebase(&self) -> u64 {
-        self.time
+        self.state().time
     }
-    fn rearm_timer(&mut self) {}
-    fn run(&mut self, space: SpaceId, context: &mut Context) {
-        let user = self.script.pop_front().expect("the script has ended, the program has not");
-        user(self, space, context);
+    fn rearm_timer(&self) {}
+    fn run(&self, space: SpaceId, context: &mut Context) {
+        let user = self.state().script.pop_front();
+        user.expect("the script has ended, the program has not")(self, space, context);
     }
 }

@@ -1,11 +1,24 @@
-//! The File Cache Manager: the frames that hold the bytes of one file, or of one piece of memory
-//! that is no file.
+//! The File Cache Manager: the frames that hold the bytes of one file, or of one piece of memory that
+//! is no file, and where in which address spaces they are seen.
+//!
+//! Regions *show* pages of an FCM. The FCM maps a page, and unmaps it, with its own lock held: so no
+//! frame is mapped that has been given away meanwhile, and no page of a region that is gone.
+//!
+//! [`computation`] has those of anonymous memory and of private copies, which a fork can copy;
+//! [`fixed`] those whose frames were there before.
 
-use crate::machine::Machine;
-use crate::pm::{Frame, PageManager};
+pub mod computation;
+pub mod fixed;
+
+use crate::hat::Hat;
+use crate::pm::Frame;
+use crate::problem::Problem;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::ops::Range;
-use k42_lib::GuestAddr;
+use k42_lib::radix::Access;
+use k42_lib::{EffAddr, GuestAddr};
+use k42_object::{Here, Ref, clustered};
 use kernel_abi::PAGE_SIZE;
 
 /// Some bytes of guest real memory, that nobody changes: the root file system image or a part of
@@ -18,121 +31,101 @@ pub struct Image {
     pub size: u64,
 }
 
-/// Where an FCM's bytes come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backing {
-    /// From nowhere: zeros (K42's computation FCM).
-    Computation,
-    /// A private copy, page by page, of an image; zeros after it.
-    Copy(Image),
-    /// The image itself, from this page-aligned address on (K42's fixed FCM).
-    Fixed(GuestAddr),
+/// Pages of an FCM, by their numbers, as a region shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// In whose address space.
+    pub hat: Ref<dyn Hat>,
+    /// Where the first of them is.
+    pub start: EffAddr,
+    /// Which.
+    pub pages: Range<u64>,
+    /// What may be done there.
+    pub access: Access,
 }
 
-/// There is no memory for a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoMemory;
-
-/// A cache of pages, numbered from the start of the file.
-pub struct Fcm {
-    backing: Backing,
-    resident: BTreeMap<u64, Frame>,
-}
-
-impl Fcm {
-    /// An FCM with no page resident.
-    pub fn new(backing: Backing) -> Self {
-        Fcm { backing, resident: BTreeMap::new() }
+impl View {
+    /// Where the page with this number is seen.
+    fn address(&self, number: u64) -> EffAddr {
+        self.start.offset((number - self.pages.start) * PAGE_SIZE)
     }
 
-    /// The address of the memory that holds page `number`, filled now if it was not resident.
+    /// What it is known by: no two begin at one place of one address space.
+    fn key(&self) -> Key {
+        (self.hat.identifier(), self.start)
+    }
+}
+
+type Key = (u32, EffAddr);
+
+/// The cache of a file's pages.
+#[clustered]
+pub trait Fcm {
+    /// What `old` shows is from now on shown by `new`, which lie within it in their order, or, without an `old`, shown
+    /// for the first time. What none of them shows any more is unmapped, and given back if nobody could
+    /// see it again. The answer is whether anybody shows anything.
     ///
-    /// # Errors
-    /// [`NoMemory`] when it needs a frame and there is none.
-    pub fn page(
-        &mut self,
+    /// [`Problem::NoMemory`] leaves everything as it was.
+    fn show(&self, here: &Here<'_>, old: Option<View>, new: Vec<View>) -> Result<bool, Problem>;
+
+    /// Maps the page `number` where `view` shows it, for an access of this sort that is allowed there,
+    /// with its bytes in a frame from now on.
+    ///
+    /// [`Problem::Gone`] when that view is not there any more.
+    fn map_page(
+        &self,
+        here: &Here<'_>,
+        view: &View,
         number: u64,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) -> Result<GuestAddr, NoMemory> {
-        if let Backing::Fixed(start) = self.backing {
-            return Ok(start.offset(number.wrapping_mul(PAGE_SIZE)));
-        }
-        if let Some(frame) = self.resident.get(&number) {
-            return Ok(frame.address());
-        }
-        let frame = pm.allocate().ok_or(NoMemory)?;
-        let page = frame.address();
-        let filled = match self.backing {
-            Backing::Copy(image) => fill(machine, page, image, number.saturating_mul(PAGE_SIZE)),
-            _ => 0,
-        };
-        machine.zero(page.offset(filled), PAGE_SIZE - filled);
-        self.resident.insert(number, frame);
-        Ok(page)
+        access: Access,
+    ) -> Result<(), Problem>;
+
+    /// An FCM with the same bytes, whose changes each sees alone from now on.
+    fn fork(&self, here: &Here<'_>) -> Result<Ref<dyn Fcm>, Problem>;
+
+    /// How many frames it has itself.
+    fn resident(&self, here: &Here<'_>) -> Result<usize, Problem>;
+}
+
+/// Who shows an FCM's pages.
+#[derive(Default)]
+struct Views(BTreeMap<Key, View>);
+
+impl Views {
+    /// The view like this one that there is now, if it shows the page.
+    fn find(&self, like: &View, number: u64) -> Result<&View, Problem> {
+        let found = self.0.get(&like.key()).filter(|view| view.pages.contains(&number));
+        found.ok_or(Problem::Gone)
     }
 
-    /// The resident pages among `pages`, with their addresses.
-    pub fn resident(&self, pages: Range<u64>) -> impl Iterator<Item = (u64, GuestAddr)> + '_ {
-        self.resident.range(pages).map(|(number, frame)| (*number, frame.address()))
+    fn shows(&self, number: u64) -> bool {
+        self.0.values().any(|view| view.pages.contains(&number))
     }
 
-    /// Forgets `pages` and gives their frames back. No translation to them may be left.
-    pub fn discard(&mut self, pages: Range<u64>, pm: &mut PageManager) {
-        let mut tail = self.resident.split_off(&pages.start);
-        let mut after = tail.split_off(&pages.end);
-        for frame in tail.into_values() {
-            pm.release(frame);
+    /// Everywhere that a page is seen.
+    fn of(&self, number: u64) -> impl Iterator<Item = &View> {
+        self.0.values().filter(move |view| view.pages.contains(&number))
+    }
+
+    /// Puts these in the place of that one. What was seen of that one and is not, or with less rights,
+    /// is unmapped; what there is to see now, the next access says.
+    fn replace(&mut self, here: &Here<'_>, old: Option<View>, new: Vec<View>) {
+        if let Some(old) = old.and_then(|old| self.0.remove(&old.key())) {
+            let unmap = |pages: Range<u64>| {
+                let range = old.address(pages.start)..old.address(pages.end);
+                // An address space that has ended has forgotten all.
+                let _ = old.hat.unmap(here, range);
+            };
+            let mut from = old.pages.start;
+            for view in new.iter().filter(|view| view.access.contains(old.access)) {
+                unmap(from..view.pages.start);
+                from = view.pages.end;
+            }
+            unmap(from..old.pages.end);
         }
-        self.resident.append(&mut after);
+        self.0.extend(new.into_iter().map(|view| (view.key(), view)));
     }
 }
 
-/// Copies what the image has of the page at `offset`; returns how many bytes that was.
-fn fill(machine: &mut impl Machine, page: GuestAddr, image: Image, offset: u64) -> u64 {
-    let bytes = image.size.saturating_sub(offset).min(PAGE_SIZE);
-    if bytes != 0 {
-        machine.copy(page, image.start.offset(offset), bytes);
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fake::Fake;
-
-    fn bytes(machine: &Fake, at: GuestAddr, count: usize) -> alloc::vec::Vec<u8> {
-        let mut bytes = alloc::vec![0; count];
-        machine.load_bytes(at, &mut bytes);
-        bytes
-    }
-
-    #[test]
-    fn a_copy_ends_in_zeros_and_is_made_once() {
-        let (mut machine, mut pm) = Fake::with_frames(4);
-        let start = machine.place_image(b"some bytes of a file");
-        let mut fcm = Fcm::new(Backing::Copy(Image { start: start.offset(5), size: 5 }));
-        let page = fcm.page(0, &mut pm, &mut machine).unwrap();
-        assert_eq!(bytes(&machine, page, 8), b"bytes\0\0\0");
-        assert_eq!(fcm.page(0, &mut pm, &mut machine), Ok(page));
-        let beyond = fcm.page(7, &mut pm, &mut machine).unwrap();
-        assert_eq!(bytes(&machine, beyond, 4), [0; 4]);
-        assert_eq!(fcm.resident(0..u64::MAX).count(), 2);
-    }
-
-    #[test]
-    fn old_bytes_never_show_and_discarded_frames_come_back() {
-        let (mut machine, mut pm) = Fake::with_frames(1);
-        let mut fcm = Fcm::new(Backing::Computation);
-        let page = fcm.page(3, &mut pm, &mut machine).unwrap();
-        machine.poke(page, b"secret");
-        assert_eq!(fcm.page(4, &mut pm, &mut machine), Err(NoMemory));
-        fcm.discard(4..9, &mut pm);
-        assert_eq!(pm.free_frames(), 0);
-        fcm.discard(0..4, &mut pm);
-        assert_eq!(pm.free_frames(), 1);
-        let again = fcm.page(0, &mut pm, &mut machine).unwrap();
-        assert_eq!(bytes(&machine, again, 6), [0; 6]);
-    }
-}
+/// An FCM's frames, by page number.
+type Frames = BTreeMap<u64, Frame>;

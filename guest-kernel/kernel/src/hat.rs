@@ -1,207 +1,310 @@
-//! The HAT: an address space as the processor knows it, a radix tree and a number.
+//! The HAT (Hardware Address Translation): an address space as processors know it.
+//!
+//! ```text
+//!  vCPU 0: root ──┐
+//!                 ├──► tables, shared by all vCPUs ──► leaves of 64 KiB
+//!  vCPU 1: root ──┘
+//! ```
+//!
+//! Each vCPU on which a process has run has a root table and a number of the space of its own, made
+//! when it first runs there, so that a part of the address space can be the vCPU's own; all tables below are
+//! shared. A root's entries are found when they are needed, among what the vCPUs share.
+//!
+//! No lock is taken to map: a table is put in its place in one step, and the tables of which a vCPU
+//! makes them are its own. A leaf belongs to the region at its address: whoever has the lock of that
+//! region's FCM may change it ([`crate::fcm`]).
 
+use crate::layout::USER_END;
 use crate::machine::{Machine, SpaceId};
 use crate::pm::{Frame, PageManager};
+use crate::problem::Problem;
+use crate::process::Memory;
+use crate::spaces::{Space, Spaces};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use k42_lib::radix::{Access, LeafSize, MapError, TableMemory, TableSize, Tree};
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+use k42_lib::radix::{Access, Entry, LeafSize, MapError, TableMemory, TableSize, Tree};
 use k42_lib::{EffAddr, GuestAddr};
+use k42_object::{Clustered, Here, Ref, clustered};
 use kernel_abi::PAGE_SIZE;
+use spin::{Mutex, Once};
+
+/// Bytes that one entry of a root table covers, log2.
+const PIECE_BITS: u32 = 39;
+/// Entries of a root table that users have.
+const PIECES: usize = (USER_END.value() >> PIECE_BITS) as usize;
 
 /// The translation of one address space.
-pub struct Hat {
-    space: SpaceId,
-    tree: Tree,
-    tables: TablePool,
-}
+#[clustered]
+pub trait Hat {
+    /// The number by which this vCPU knows the space, made now if it is its first time here.
+    fn space(&self, here: &Here<'_>) -> Result<SpaceId, Problem>;
 
-/// There is no memory for a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoMemory;
-
-impl Hat {
-    /// An address space that translates nothing, known to the machine as `space`.
+    /// Translates `page` to the frame at `to`. What it translated to before is forgotten.
     ///
-    /// # Errors
-    /// [`NoMemory`] when there is none for the root table.
-    pub fn new(
-        space: SpaceId,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) -> Result<Hat, NoMemory> {
-        let mut tables = TablePool::default();
-        let mut memory = Tables { pool: &mut tables, pm, machine };
-        let tree = Tree::new(&mut memory).map_err(|_| NoMemory)?;
-        machine.tables_changed();
-        machine.set_space(space, GuestAddr::new(tree.root()));
-        Ok(Hat { space, tree, tables })
-    }
-
-    /// The number the machine knows it by.
-    pub const fn space(&self) -> SpaceId {
-        self.space
-    }
-
-    /// How many frames hold its tables.
-    #[cfg(test)]
-    pub fn tables_in_frames(&self) -> usize {
-        self.tables.frames.len()
-    }
-
-    /// Translates `page` to the frame at `to`. What the page translated to before is forgotten.
-    ///
-    /// # Errors
-    /// [`NoMemory`] when a table was needed and there was none.
-    pub fn map(
-        &mut self,
+    /// [`Problem::NoMemory`] when a table was needed and there was none.
+    fn map(
+        &self,
+        here: &Here<'_>,
         page: EffAddr,
         to: GuestAddr,
         access: Access,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) -> Result<(), NoMemory> {
-        let mut memory = Tables { pool: &mut self.tables, pm, machine };
-        let (page, size) = (page.value(), LeafSize::Kib64);
-        let mut mapped = self.tree.map(&mut memory, page, to.value(), size, access);
-        if mapped == Err(MapError::Occupied) {
-            self.tree.unmap(&mut memory, page);
-            memory.machine.invalidate(self.space, EffAddr::new(page));
-            mapped = self.tree.map(&mut memory, page, to.value(), size, access);
-        }
-        machine.tables_changed();
-        match mapped {
-            Ok(()) => Ok(()),
-            Err(MapError::NoMemory) => Err(NoMemory),
-            Err(error) => panic!("page {page:#x} cannot be mapped: {error:?}"),
-        }
-    }
+    ) -> Result<(), Problem>;
 
-    /// Where `address` translates to and what is allowed there.
-    pub fn translate(
-        &mut self,
-        address: EffAddr,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) -> Option<(GuestAddr, Access)> {
-        let memory = Tables { pool: &mut self.tables, pm, machine };
-        let found = self.tree.translate(&memory, address.value())?;
-        Some((GuestAddr::new(found.address), found.access))
-    }
-
-    /// `page` translates to nothing any more, not even in the processor's TLB.
-    pub fn unmap(&mut self, page: EffAddr, pm: &mut PageManager, machine: &mut impl Machine) {
-        let mut memory = Tables { pool: &mut self.tables, pm, machine };
-        if self.tree.unmap(&mut memory, page.value()).is_some() {
-            machine.invalidate(self.space, page);
-        }
-    }
+    /// Whole pages translate to nothing any more, in no processor's TLB.
+    fn unmap(&self, here: &Here<'_>, pages: Range<EffAddr>) -> Result<(), Problem>;
 
     /// Changes what is allowed on `page`, if it is mapped.
-    pub fn protect(
-        &mut self,
-        page: EffAddr,
-        access: Access,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) {
-        let mut memory = Tables { pool: &mut self.tables, pm, machine };
-        if let Some(leaf) = self.tree.unmap(&mut memory, page.value()) {
-            // The table is there: nothing has to be allocated.
-            let _ = self.tree.map(&mut memory, page.value(), leaf.address, leaf.size, access);
-            machine.invalidate(self.space, page);
+    fn protect(&self, here: &Here<'_>, page: EffAddr, access: Access) -> Result<(), Problem>;
+
+    /// Where `address` translates to and what is allowed there.
+    fn translate(
+        &self,
+        here: &Here<'_>,
+        address: EffAddr,
+    ) -> Result<Option<(GuestAddr, Access)>, Problem>;
+}
+
+/// An address space that translates nothing.
+///
+/// # Errors
+/// [`Problem::NoMemory`] when there are too many objects.
+pub fn create(here: &Here<'_>, memory: &Memory) -> Result<Ref<dyn Hat>, Problem> {
+    let Memory { machine, pm, spaces } = memory.clone();
+    let shared = Arc::new(Shared {
+        machine,
+        pm,
+        spaces,
+        pieces: (0..PIECES).map(|_| AtomicU64::new(0)).collect(),
+        roots: Mutex::default(),
+        frames: Mutex::default(),
+    });
+    let make = move |_: &Here<'_>, _| {
+        let shared = shared.clone();
+        Arc::new(Rep { shared, root: Once::new(), pool: Mutex::default() }) as Arc<dyn Hat>
+    };
+    Ok(here.create(Clustered::per_processor(make))?)
+}
+
+/// What the reps of one HAT share.
+struct Shared {
+    machine: Arc<dyn Machine>,
+    pm: Arc<PageManager>,
+    spaces: Arc<Spaces>,
+    /// By piece of the address space: the table of the second level that translates it, or 0.
+    pieces: Box<[AtomicU64]>,
+    /// The numbers by which vCPUs know the space.
+    roots: Mutex<Vec<Space>>,
+    /// All frames with tables. They go when the HAT does.
+    frames: Mutex<Vec<Frame>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Nobody runs in the space any more. What processors know by its numbers, they forget when
+        // these are given to another ([`Machine::set_space`]).
+        self.spaces.release(self.roots.get_mut().drain(..));
+        self.pm.release_all(self.frames.get_mut().drain(..));
+    }
+}
+
+impl Shared {
+    fn zeroed_frame(&self, here: &Here<'_>) -> Option<GuestAddr> {
+        let frame = self.pm.allocate(here).ok()?;
+        let at = frame.address();
+        self.machine.zero(at, PAGE_SIZE);
+        self.frames.lock().push(frame);
+        Some(at)
+    }
+
+    /// Forgets the translation of a page, by whichever number a processor knows it.
+    fn invalidate(&self, page: EffAddr) {
+        for space in &*self.roots.lock() {
+            self.machine.invalidate(space.id(), page);
         }
     }
 }
 
-/// The frames that hold an address space's tables. Tables go when the address space goes.
+/// A vCPU's root, and of what it makes tables.
+struct Rep {
+    shared: Arc<Shared>,
+    root: Once<Root>,
+    pool: Mutex<Pool>,
+}
+
+#[derive(Clone, Copy)]
+struct Root {
+    space: SpaceId,
+    table: GuestAddr,
+}
+
+/// What is left of frames that are being cut up: tables of 4 KiB and of 256 bytes.
 #[derive(Default)]
-struct TablePool {
-    frames: Vec<Frame>,
-    /// What is left of the last frame that is being cut up, as addresses.
-    free: core::ops::Range<u64>,
+struct Pool {
+    rest: Range<u64>,
+    /// Tables in whose place another vCPU's was first: they are zeros still.
+    spare: Vec<Entry>,
 }
 
-/// A pool with what it needs to grow, for the walks of [`Tree`].
-struct Tables<'a, M> {
-    pool: &'a mut TablePool,
-    pm: &'a mut PageManager,
-    machine: &'a mut M,
-}
+impl Rep {
+    fn root(&self, here: &Here<'_>) -> Result<Root, Problem> {
+        let root = self.root.try_call_once(|| {
+            let shared = &self.shared;
+            let table = shared.zeroed_frame(here).ok_or(Problem::NoMemory)?;
+            let space = shared.spaces.allocate().ok_or(Problem::NoMemory)?;
+            let id = space.id();
+            shared.machine.tables_changed();
+            shared.machine.set_space(id, table);
+            shared.roots.lock().push(space);
+            Ok(Root { space: id, table })
+        });
+        root.copied()
+    }
 
-impl<M: Machine> Tables<'_, M> {
-    fn zeroed_frame(&mut self) -> Option<u64> {
-        let frame = self.pm.allocate()?;
-        self.pool.frames.push(frame);
-        self.machine.zero(frame.address(), PAGE_SIZE);
-        Some(frame.address().value())
+    /// The tree, with what it needs to be walked, of this vCPU: `address` is looked for in the shared
+    /// tables if the root does not have its piece yet.
+    fn walk<'a>(
+        &'a self,
+        here: &'a Here<'_>,
+        address: EffAddr,
+    ) -> Result<(Tree, Tables<'a>), Problem> {
+        let root = self.root(here)?;
+        let piece = (address.value() >> PIECE_BITS) as usize;
+        let at = root.table.offset(piece as u64 * 8);
+        let shared = &self.shared;
+        if let Some(known) = shared.pieces.get(piece)
+            && shared.machine.load_entry(at) == 0
+        {
+            let entry = known.load(Ordering::Acquire);
+            if entry != 0 {
+                shared.machine.store_entry(at, entry);
+            }
+        }
+        Ok((Tree::at(root.table.value()), Tables { rep: self, here, root: root.table }))
     }
 }
 
-impl<M: Machine> TableMemory for Tables<'_, M> {
+impl Hat for Rep {
+    fn space(&self, here: &Here<'_>) -> Result<SpaceId, Problem> {
+        Ok(self.root(here)?.space)
+    }
+
+    fn map(
+        &self,
+        here: &Here<'_>,
+        page: EffAddr,
+        to: GuestAddr,
+        access: Access,
+    ) -> Result<(), Problem> {
+        let (tree, mut tables) = self.walk(here, page)?;
+        let at = page.value();
+        let mut mapped = tree.map(&mut tables, at, to.value(), LeafSize::Kib64, access);
+        if mapped == Err(MapError::Occupied) {
+            // Another vCPU's fault may have been served while this one came here.
+            let there = tree.translate(&tables, at);
+            if there.is_some_and(|leaf| leaf.address == to.value() && leaf.access == access) {
+                return Ok(());
+            }
+            tree.unmap(&mut tables, at);
+            self.shared.invalidate(page);
+            mapped = tree.map(&mut tables, at, to.value(), LeafSize::Kib64, access);
+        }
+        self.shared.machine.tables_changed();
+        match mapped {
+            Ok(()) => Ok(()),
+            Err(MapError::NoMemory) => Err(Problem::NoMemory),
+            Err(error) => panic!("page {page} cannot be mapped: {error:?}"),
+        }
+    }
+
+    fn unmap(&self, here: &Here<'_>, pages: Range<EffAddr>) -> Result<(), Problem> {
+        let mut next = pages.start;
+        while next < pages.end {
+            let (tree, mut tables) = self.walk(here, next)?;
+            let at = next.value();
+            if let Some(end) = tree.end_of_hole(&tables, at) {
+                next = EffAddr::new(end);
+                continue;
+            }
+            tree.unmap(&mut tables, at);
+            self.shared.invalidate(next);
+            next = next.offset(PAGE_SIZE);
+        }
+        Ok(())
+    }
+
+    fn protect(&self, here: &Here<'_>, page: EffAddr, access: Access) -> Result<(), Problem> {
+        let (tree, mut tables) = self.walk(here, page)?;
+        if tree.protect(&mut tables, page.value(), access).is_some() {
+            self.shared.invalidate(page);
+        }
+        Ok(())
+    }
+
+    fn translate(
+        &self,
+        here: &Here<'_>,
+        address: EffAddr,
+    ) -> Result<Option<(GuestAddr, Access)>, Problem> {
+        let (tree, tables) = self.walk(here, address)?;
+        let found = tree.translate(&tables, address.value());
+        Ok(found.map(|found| (GuestAddr::new(found.address), found.access)))
+    }
+}
+
+/// A rep with what it needs to grow, for the walks of [`Tree`].
+struct Tables<'a> {
+    rep: &'a Rep,
+    here: &'a Here<'a>,
+    root: GuestAddr,
+}
+
+impl TableMemory for Tables<'_> {
     fn load(&self, address: u64) -> u64 {
-        self.machine.load_entry(GuestAddr::new(address))
+        self.rep.shared.machine.load_entry(GuestAddr::new(address))
     }
 
     fn store(&mut self, address: u64, entry: u64) {
-        self.machine.store_entry(GuestAddr::new(address), entry);
+        self.rep.shared.machine.store_entry(GuestAddr::new(address), entry);
+    }
+
+    fn link(&mut self, address: u64, entry: u64) -> u64 {
+        let Rep { shared, pool, .. } = self.rep;
+        let number = address.wrapping_sub(self.root.value()) / 8;
+        let there = match shared.pieces.get(number as usize) {
+            Some(piece) => {
+                let put = piece.compare_exchange(0, entry, Ordering::AcqRel, Ordering::Acquire);
+                let there = put.map_or_else(|there| there, |_| entry);
+                self.store(address, there);
+                there
+            }
+            None => shared.machine.link_entry(GuestAddr::new(address), entry),
+        };
+        if there != entry {
+            pool.lock().spare.push(Entry::decode(entry));
+        }
+        there
     }
 
     fn allocate(&mut self, size: TableSize) -> Option<u64> {
         let bytes = size.bytes();
-        if bytes == PAGE_SIZE {
-            return self.zeroed_frame();
+        let mut pool = self.rep.pool.lock();
+        let fits = |spare: &Entry| match *spare {
+            Entry::Table { base, index_bits } if index_bits == size.index_bits() => Some(base),
+            _ => None,
+        };
+        if let Some((n, base)) = pool.spare.iter().map(fits).enumerate().find_map(|(n, b)| Some((n, b?))) {
+            pool.spare.swap_remove(n);
+            return Some(base);
         }
-        let mut at = self.pool.free.start.next_multiple_of(bytes);
-        if at + bytes > self.pool.free.end {
-            at = self.zeroed_frame()?;
-            self.pool.free.end = at + PAGE_SIZE;
+        let mut at = pool.rest.start.next_multiple_of(bytes);
+        if at + bytes > pool.rest.end {
+            at = self.rep.shared.zeroed_frame(self.here)?.value();
+            pool.rest.end = at + PAGE_SIZE;
         }
-        self.pool.free.start = at + bytes;
+        pool.rest.start = at + bytes;
         Some(at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fake::Fake;
-
-    const PAGE: EffAddr = EffAddr::new(0x1234_0000);
-    const SPACE: SpaceId = SpaceId(1);
-
-    #[test]
-    fn what_is_mapped_is_what_the_processor_sees() {
-        let (mut machine, mut pm) = Fake::with_frames(4);
-        let mut hat = Hat::new(SPACE, &mut pm, &mut machine).unwrap();
-        let frame = pm.allocate().unwrap().address();
-        let read = Access::READ;
-        hat.map(PAGE, frame, read, &mut pm, &mut machine).unwrap();
-        assert_eq!(machine.user_access(SPACE, PAGE.offset(5), read), Some(frame.offset(5)));
-        assert_eq!(machine.user_access(SPACE, PAGE, Access::WRITE), None);
-        hat.protect(PAGE, read | Access::WRITE, &mut pm, &mut machine);
-        assert_eq!(machine.user_access(SPACE, PAGE, Access::WRITE), Some(frame));
-        hat.unmap(PAGE, &mut pm, &mut machine);
-        assert_eq!(machine.user_access(SPACE, PAGE, read), None);
-    }
-
-    #[test]
-    fn a_page_can_be_mapped_over() {
-        let (mut machine, mut pm) = Fake::with_frames(4);
-        let mut hat = Hat::new(SPACE, &mut pm, &mut machine).unwrap();
-        let first = pm.allocate().unwrap().address();
-        let second = pm.allocate().unwrap().address();
-        hat.map(PAGE, first, Access::READ, &mut pm, &mut machine).unwrap();
-        machine.user_access(SPACE, PAGE, Access::READ);
-        hat.map(PAGE, second, Access::READ, &mut pm, &mut machine).unwrap();
-        assert_eq!(machine.user_access(SPACE, PAGE, Access::READ), Some(second));
-    }
-
-    #[test]
-    fn without_memory_for_tables_nothing_is_mapped() {
-        let (mut machine, mut pm) = Fake::with_frames(1);
-        let mut hat = Hat::new(SPACE, &mut pm, &mut machine).unwrap();
-        let to = GuestAddr::new(0);
-        let mapped = hat.map(PAGE, to, Access::READ, &mut pm, &mut machine);
-        assert_eq!(mapped, Err(NoMemory));
-        assert!(Hat::new(SpaceId(2), &mut pm, &mut machine).is_err());
     }
 }

@@ -4,17 +4,18 @@
 use crate::boot_info::BootInfo;
 use crate::calls::After;
 use crate::context::Context;
-use crate::fcm::{Backing, Image};
+use crate::fcm::computation::{self, Source};
+use crate::fcm::{Image, fixed};
 use crate::layout;
-use crate::machine::{Machine, SpaceId};
-use crate::pm::PageManager;
-use crate::process::{Fault, Process};
+use crate::problem::Problem;
+use crate::process::{self, Memory, Process};
 use crate::region::Kind;
 use crate::trap::{Offence, Trap};
 use alloc::string::String;
 use core::ops::Range;
 use k42_lib::radix::Access;
-use k42_lib::{EffAddr, msr};
+use k42_lib::msr;
+use k42_object::{Here, Ref, Vcpu};
 use kernel_abi::{Call, Error, PAGE_SIZE};
 
 /// What a user runs with: 64-bit, translated, interruptible, with floating point and vectors, which
@@ -31,20 +32,16 @@ const USER_MSR: u64 = msr::SF
     | msr::RI
     | msr::LE;
 
-/// The address space of the domain's one process. 0 is the kernel's own.
-const FIRST_SPACE: SpaceId = SpaceId(1);
-
 /// The kernel and its one process.
-pub struct Kernel<M> {
-    /// What it runs on.
-    pub machine: M,
-    pub(crate) pm: PageManager,
-    pub(crate) process: Process,
+pub struct Kernel {
+    /// What it runs on, and what processes are made of.
+    pub memory: Memory,
+    pub(crate) process: Ref<dyn Process>,
     pub(crate) root_file_system: Image,
     pub(crate) program: String,
 }
 
-impl<M: Machine> Kernel<M> {
+impl Kernel {
     /// Builds the program's address space: system library with its stack, device tree and root file
     /// system. Returns the kernel and the registers with which the library starts
     /// (docs/interfaces.md, §5).
@@ -52,44 +49,48 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// What is wrong with the domain: memory too small, or regions that cannot be made.
     pub fn new(
-        mut machine: M,
-        mut pm: PageManager,
+        here: &Here<'_>,
+        memory: Memory,
         boot: &BootInfo,
         processor_version: u64,
     ) -> Result<(Self, Context), &'static str> {
         let no_memory = |_| "the domain's memory is too small";
-        let mut process = Process::new(FIRST_SPACE, &mut pm, &mut machine).map_err(no_memory)?;
+        let process = process::create(here, &memory).map_err(no_memory)?;
+        let Memory { machine, pm, .. } = &memory;
         let (read, write) = (Access::READ, Access::READ | Access::WRITE);
-        let mut create = |range: Range<u64>, kind, protection, backing| {
-            process
-                .create_region(range, kind, protection, backing)
-                .map_err(|_: Error| "two parts of the system lie on top of each other")
+        let copy = |image| computation::create(here, machine, pm, Source::Image(image));
+        let zeros = || computation::create(here, machine, pm, Source::Zeros);
+        let create = |range: Range<u64>, kind, access, fcm: Result<_, Problem>| {
+            let made = fcm.and_then(|fcm| process.create_region(here, range, kind, access, fcm));
+            made.map_err(|problem| match problem {
+                Problem::NoMemory => "the domain's memory is too small",
+                _ => "two parts of the system lie on top of each other",
+            })
         };
 
         for segment in &boot.library.segments {
-            let mut protection = read;
-            protection.set(Access::WRITE, segment.writable);
-            protection.set(Access::EXECUTE, segment.executable);
+            let mut access = read;
+            access.set(Access::WRITE, segment.writable);
+            access.set(Access::EXECUTE, segment.executable);
             let range = segment.address..segment.address.saturating_add(segment.memory_size);
-            create(pages(range), Kind::Fixed, protection, Backing::Copy(segment.data))?;
+            create(pages(range), Kind::Fixed, access, copy(segment.data))?;
         }
         let stack_end = layout::LIBRARY_STACK_TOP.value();
         let stack = stack_end - layout::LIBRARY_STACK_SIZE;
-        create(stack..stack_end, Kind::Fixed, write, Backing::Computation)?;
-        let (zone, refused) = (stack - PAGE_SIZE..stack, Access::empty());
-        create(zone, Kind::RedZone, refused, Backing::Computation)?;
+        create(stack..stack_end, Kind::Fixed, write, zeros())?;
+        create(stack - PAGE_SIZE..stack, Kind::RedZone, Access::empty(), zeros())?;
         let tree = layout::DEVICE_TREE.value();
         let range = pages(tree..tree + boot.device_tree.size);
-        create(range, Kind::Fixed, read, Backing::Copy(boot.device_tree))?;
+        create(range, Kind::Fixed, read, copy(boot.device_tree))?;
         let files = layout::ROOT_FILE_SYSTEM.value();
         if boot.root_file_system.size != 0 {
             let image = boot.root_file_system;
-            let backing = if image.start.is_aligned(PAGE_SIZE) {
-                Backing::Fixed(image.start)
+            let fcm = if image.start.is_aligned(PAGE_SIZE) {
+                fixed::create(here, machine, image.start)
             } else {
-                Backing::Copy(image)
+                copy(image)
             };
-            create(pages(files..files + image.size), Kind::Fixed, read, backing)?;
+            create(pages(files..files + image.size), Kind::Fixed, read, fcm)?;
         }
 
         let mut context = Context { next: boot.library.entry, msr: USER_MSR, ..Context::default() };
@@ -102,27 +103,34 @@ impl<M: Machine> Kernel<M> {
         context.gpr[12] = boot.library.entry;
         let program = boot.program.clone();
         let root_file_system = boot.root_file_system;
-        Ok((Kernel { machine, pm, process, root_file_system, program }, context))
+        Ok((Kernel { memory, process, root_file_system, program }, context))
     }
 
-    /// Runs the program to its end; returns its exit status.
-    pub fn run(&mut self, context: &mut Context) -> u8 {
+    /// Runs the program to its end, on this vCPU; returns its exit status.
+    ///
+    /// # Panics
+    /// When there is no memory for the program's address space on this vCPU.
+    pub fn run(&self, vcpu: &Vcpu, context: &mut Context) -> u8 {
+        let space = self.process.space(&vcpu.enter()).expect("memory for an address space");
         loop {
-            self.machine.run(self.process.space(), context);
-            if let Some(status) = self.answer(context) {
+            self.memory.machine.run(space, context);
+            let status = self.answer(&vcpu.enter(), context);
+            if let Some(status) = status {
                 return status;
             }
+            // Now no activation is there: what has ended can go.
+            vcpu.clean();
         }
     }
 
     /// Answers the trap that `context` holds; the exit status when it was the last one.
-    fn answer(&mut self, context: &mut Context) -> Option<u8> {
+    fn answer(&self, here: &Here<'_>, context: &mut Context) -> Option<u8> {
         let offence = match Trap::decode(context) {
             Trap::NativeCall => {
                 let gpr = &context.gpr;
                 let arguments = [gpr[3], gpr[4], gpr[5], gpr[6], gpr[7], gpr[8]];
                 let after = match Call::decode(gpr[0], arguments) {
-                    Some(call) => self.native_call(call),
+                    Some(call) => self.native_call(here, call),
                     None => After::Resume(Err(Error::NoSuchCall)),
                 };
                 match after {
@@ -133,27 +141,25 @@ impl<M: Machine> Kernel<M> {
                     After::Exit(status) => return Some(status),
                 }
             }
-            Trap::Access(address, access) => match self.fault(address, access) {
-                Ok(()) => return None,
-                Err(Fault::NoMemory) => Offence::NoMemory(address),
-                Err(Fault::NoRegion | Fault::Forbidden) => Offence::Segmentation(address),
-            },
+            Trap::Access(address, access) => {
+                match self.process.handle_fault(here, address, access) {
+                    Ok(()) => return None,
+                    Err(Problem::NoMemory) => Offence::NoMemory(address),
+                    Err(_) => Offence::Segmentation(address),
+                }
+            }
             Trap::Timer => {
-                self.machine.rearm_timer();
+                self.memory.machine.rearm_timer();
                 return None;
             }
             Trap::Nothing => return None,
             Trap::Offence(offence) => offence,
         };
         let (program, next, link) = (&self.program, context.next, context.link);
-        self.machine.console_line(format_args!(
+        self.memory.machine.console_line(format_args!(
             "{program}: {offence} (instruction {next:#x}, link {link:#x})"
         ));
         Some(128 + offence.signal() as u8)
-    }
-
-    fn fault(&mut self, address: EffAddr, access: Access) -> Result<(), Fault> {
-        self.process.handle_fault(address, access, &mut self.pm, &mut self.machine)
     }
 }
 

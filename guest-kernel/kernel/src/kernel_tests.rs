@@ -2,30 +2,43 @@
 
 use super::*;
 use crate::fake::Fake;
+use crate::machine::Machine;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use k42_lib::EffAddr;
 use k42_lib::vector;
 use kernel_abi::{protection, region};
 use proptest::prelude::*;
 
 const LIBRARY: u64 = 0x1000_7000_0000;
 
-fn boot(script: Vec<crate::fake::User>) -> (Kernel<Fake>, Context) {
-    let (mut machine, pm) = Fake::with_frames(32);
+struct World {
+    machine: Arc<Fake>,
+    vcpu: Vcpu,
+    kernel: Kernel,
+    context: Context,
+}
+
+fn boot(script: Vec<crate::fake::User>) -> World {
+    let (machine, memory) = Fake::with_frames(32, 1);
     let library = machine.place_image(b"library segment.");
     let files = machine.place_image(b"the files").value();
     let tree = crate::boot_info::tests::device_tree(library.value(), LIBRARY, (files, files + 9));
     let at = machine.place_image(&tree);
     let tree = fdt::Fdt::new(&tree).unwrap();
     let boot = BootInfo::read(&tree, at).unwrap();
-    machine.script = script.into();
-    Kernel::new(machine, pm, &boot, 0x4e_1202).unwrap()
+    machine.state().script = script.into();
+    let vcpu = k42_object::vcpus(1).remove(0);
+    let (kernel, context) = Kernel::new(&vcpu.enter(), memory, &boot, 0x4e_1202).unwrap();
+    World { machine, vcpu, kernel, context }
 }
 
 fn run(script: Vec<crate::fake::User>) -> (u8, alloc::string::String) {
-    let (mut kernel, mut context) = boot(script);
-    let status = kernel.run(&mut context);
-    assert!(kernel.machine.script.is_empty());
-    (status, kernel.machine.output)
+    let World { machine, vcpu, kernel, mut context } = boot(script);
+    let status = kernel.run(&vcpu, &mut context);
+    let state = machine.state();
+    assert!(state.script.is_empty());
+    (status, state.output.clone())
 }
 
 fn call(context: &mut Context, number: u64, arguments: &[u64]) {
@@ -135,7 +148,7 @@ fn regions_come_and_go_and_bad_arguments_are_errors() {
 
 #[test]
 fn the_console_takes_and_gives_bytes_and_refuses_bad_pointers() {
-    let (mut kernel, mut context) = boot(alloc::vec![
+    let World { machine, vcpu, kernel, mut context } = boot(alloc::vec![
         |_, _, context| call(context, 2, &[layout::ROOT_FILE_SYSTEM.value() + 4, 5]),
         |_, _, context| {
             assert_eq!(context.gpr[3], 5);
@@ -150,18 +163,18 @@ fn the_console_takes_and_gives_bytes_and_refuses_bad_pointers() {
             call(context, 3, &[context.gpr[1], 4, 1000]);
         },
         |machine, _, context| {
-            assert_eq!((context.gpr[3], machine.time), (2, 0));
+            assert_eq!((context.gpr[3], machine.state().time), (2, 0));
             call(context, 3, &[context.gpr[1], 4, 1000]);
         },
         |machine, _, context| {
-            assert_eq!((context.gpr[3], machine.time), (0, 1000));
+            assert_eq!((context.gpr[3], machine.state().time), (0, 1000));
             call(context, 9, &[layout::ROOT_FILE_SYSTEM.value(), 12]);
         },
         |_, _, context| call(context, 8, &[7]),
     ]);
-    kernel.machine.input.extend(b"ok");
-    assert_eq!(kernel.run(&mut context), 7);
-    assert_eq!(kernel.machine.output, "files/bin/test: the files???\n");
+    machine.state().input.extend(b"ok");
+    assert_eq!(kernel.run(&vcpu, &mut context), 7);
+    assert_eq!(machine.state().output, "files/bin/test: the files???\n");
 }
 
 /// An argument: small, a place of the user's or of the system's, or anything.
@@ -184,17 +197,18 @@ proptest! {
     fn no_native_call_harms_the_kernel(
         calls in prop::collection::vec((1u64..11, prop::array::uniform6(argument())), 1..100)
     ) {
-        let (mut kernel, _) = boot(Vec::new());
+        let World { machine, vcpu, kernel, .. } = boot(Vec::new());
+        let here = vcpu.enter();
         for (number, arguments) in calls {
             if let Some(call) = Call::decode(number << 16, arguments) {
-                kernel.native_call(call);
+                kernel.native_call(&here, call);
             }
             // A program that touches what it was given.
-            let _ = kernel.user_store(arguments[0], &[1]);
+            let _ = kernel.user_store(&here, &machine, arguments[0], &[1]);
         }
         let mut byte = [0];
-        prop_assert!(kernel.user_load(LIBRARY, &mut byte).is_ok());
+        prop_assert!(kernel.user_load(&here, &machine, LIBRARY, &mut byte).is_ok());
         prop_assert_eq!(&byte, b"l");
-        prop_assert!(kernel.user_store(LIBRARY, &byte).is_err());
+        prop_assert!(kernel.user_store(&here, &machine, LIBRARY, &byte).is_err());
     }
 }

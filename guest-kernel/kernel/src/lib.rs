@@ -13,6 +13,8 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod boot_info;
 pub mod calls;
@@ -25,8 +27,10 @@ pub mod kernel;
 pub mod layout;
 pub mod machine;
 pub mod pm;
+pub mod problem;
 pub mod process;
 pub mod region;
+pub mod spaces;
 pub mod trap;
 pub mod user_memory;
 

@@ -8,47 +8,54 @@ use k42_lib::{EffAddr, GuestAddr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SpaceId(pub u16);
 
-/// A domain's memory, translation, console and time.
+/// A domain's memory, translation, console and time. All its vCPUs use it at once: who stores to a
+/// frame has it, and nobody else does.
 ///
 /// Addresses are guest real. Stores go only into the frames that the machine gave the kernel at
 /// the start ([`crate::pm::PageManager`]); a machine panics at one elsewhere, which is a bug of
 /// the kernel's.
-pub trait Machine {
+pub trait Machine: Send + Sync + 'static {
     /// The translation table entry at `at` (big-endian in storage).
     fn load_entry(&self, at: GuestAddr) -> u64;
     /// Stores a translation table entry, so that a table walk sees the old or the new one.
-    fn store_entry(&mut self, at: GuestAddr, entry: u64);
+    fn store_entry(&self, at: GuestAddr, entry: u64);
+    /// Puts a new table's entry where there was none. The answer is what is there now: this entry, or
+    /// what another processor put there first.
+    fn link_entry(&self, at: GuestAddr, entry: u64) -> u64;
     /// Stores zeros.
-    fn zero(&mut self, at: GuestAddr, bytes: u64);
+    fn zero(&self, at: GuestAddr, bytes: u64);
     /// Copies within memory; the two ranges do not overlap.
-    fn copy(&mut self, to: GuestAddr, from: GuestAddr, bytes: u64);
+    fn copy(&self, to: GuestAddr, from: GuestAddr, bytes: u64);
     /// Loads bytes.
     fn load_bytes(&self, at: GuestAddr, into: &mut [u8]);
     /// Instructions were stored in the page at `at`: makes instruction fetches see them.
-    fn synchronize_instructions(&mut self, at: GuestAddr, bytes: u64);
+    fn synchronize_instructions(&self, at: GuestAddr, bytes: u64);
 
     /// Entries stored before this call are seen by every later table walk.
-    fn tables_changed(&mut self);
-    /// Forgets the translation of one page.
-    fn invalidate(&mut self, space: SpaceId, page: EffAddr);
-    /// Makes the tree whose root table is at `root` the translation of `space`.
-    fn set_space(&mut self, space: SpaceId, root: GuestAddr);
+    fn tables_changed(&self);
+    /// Forgets the translation of one page, on all processors.
+    fn invalidate(&self, space: SpaceId, page: EffAddr);
+    /// Makes the tree whose root table is at `root` the translation of `space`; what processors know of
+    /// an earlier one they forget.
+    fn set_space(&self, space: SpaceId, root: GuestAddr);
+    /// How many spaces there are, number 0 included, which is the kernel's own.
+    fn spaces(&self) -> u16;
     /// The user address at which Linux system calls enter the system library.
-    fn set_system_call_entry(&mut self, entry: u64);
+    fn set_system_call_entry(&self, entry: u64);
 
     /// Writes memory to the console.
-    fn console_write(&mut self, at: GuestAddr, bytes: u64);
+    fn console_write(&self, at: GuestAddr, bytes: u64);
     /// Reads from the console into memory; returns how many bytes, 0 when none wait.
-    fn console_read(&mut self, at: GuestAddr, bytes: u64) -> u64;
+    fn console_read(&self, at: GuestAddr, bytes: u64) -> u64;
     /// Writes a line of the kernel's own to the console.
-    fn console_line(&mut self, line: core::fmt::Arguments<'_>);
+    fn console_line(&self, line: core::fmt::Arguments<'_>);
     /// Waits for console input or for the timebase to reach `deadline`. May return early.
-    fn wait(&mut self, deadline: u64);
+    fn wait(&self, deadline: u64);
     /// Now, in ticks of the timebase.
     fn timebase(&self) -> u64;
     /// The decrementer has expired: sets it far ahead.
-    fn rearm_timer(&mut self);
+    fn rearm_timer(&self);
 
     /// Runs the user whose registers these are, in address space `space`, until its next trap.
-    fn run(&mut self, space: SpaceId, context: &mut Context);
+    fn run(&self, space: SpaceId, context: &mut Context);
 }

@@ -1,65 +1,111 @@
-//! The Page Manager: who has which frame. Today one for the domain; the FCMs are its clients.
+//! The Page Manager: who has which frame. Each vCPU has a list of free frames of its own, which it
+//! fills from the domain's and empties into it, so many at a time; an allocation touches what is its
+//! vCPU's alone.
 
-use alloc::vec;
+use crate::problem::Problem;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use k42_lib::GuestAddr;
+use k42_object::Here;
 use kernel_abi::PAGE_SIZE;
+use spin::Mutex;
 
-/// A frame: one page of guest real memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// So many frames go from list to list at a time.
+const BATCH: usize = 8;
+
+/// A frame: one page of guest real memory, which whoever has this has alone.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Frame(u32);
 
 impl Frame {
     /// Address of its first byte.
-    pub const fn address(self) -> GuestAddr {
+    pub const fn address(&self) -> GuestAddr {
         GuestAddr::new(self.0 as u64 * PAGE_SIZE)
     }
 }
 
-/// The frames of the domain that are not the kernel's own, each with a count of its users.
+/// A list that its vCPU alone uses, but for whoever looks for the last frames.
+#[derive(Default)]
+#[repr(align(128))]
+struct List(Mutex<Vec<Frame>>);
+
+/// The frames of the domain that are not the kernel's own.
 pub struct PageManager {
-    /// Indexed by frame number; 0 is free, or was never ours.
-    users: Vec<u16>,
-    free: Vec<Frame>,
+    free: Mutex<Vec<Frame>>,
+    /// By vCPU.
+    local: Box<[List]>,
 }
 
 impl PageManager {
-    /// A manager of the whole frames within these ranges of guest real addresses.
-    pub fn new(ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
-        let mut free = Vec::new();
-        let mut end = 0;
-        for range in ranges {
-            let frames = range.start.div_ceil(PAGE_SIZE)..range.end / PAGE_SIZE;
-            end = end.max(frames.end);
-            free.extend(frames.map(|number| Frame(number as u32)));
-        }
+    /// A manager of the whole frames within these ranges of guest real addresses, which do not
+    /// overlap, for so many vCPUs.
+    pub fn new(ranges: impl IntoIterator<Item = Range<u64>>, vcpus: u32) -> Arc<PageManager> {
+        let numbers = ranges
+            .into_iter()
+            .flat_map(|range| range.start.div_ceil(PAGE_SIZE)..range.end / PAGE_SIZE);
+        let mut free: Vec<Frame> = numbers.map(|number| Frame(number as u32)).collect();
         // The lowest frame is handed out first.
         free.sort_unstable();
         free.reverse();
-        PageManager { users: vec![0; end as usize], free }
+        let local = (0..vcpus).map(|_| List::default()).collect();
+        Arc::new(PageManager { free: Mutex::new(free), local })
     }
 
-    /// A frame with one user; its bytes are whatever they were. `None` when memory is short.
-    pub fn allocate(&mut self) -> Option<Frame> {
-        let frame = self.free.pop()?;
-        self.users[frame.0 as usize] = 1;
-        Some(frame)
+    fn local(&self, here: &Here<'_>) -> &Mutex<Vec<Frame>> {
+        &self.local[here.vcpu() as usize].0
     }
 
-    /// One user less; the last one gives the frame back.
-    pub fn release(&mut self, frame: Frame) {
-        let users = &mut self.users[frame.0 as usize];
-        *users = users.checked_sub(1).expect("a frame was released more often than it was taken");
-        if *users == 0 {
-            self.free.push(frame);
+    /// A frame; its bytes are whatever they were.
+    ///
+    /// # Errors
+    /// [`Problem::NoMemory`] when no vCPU has one.
+    pub fn allocate(&self, here: &Here<'_>) -> Result<Frame, Problem> {
+        let local = self.local(here).lock().pop();
+        local.or_else(|| self.refill(here)).ok_or(Problem::NoMemory)
+    }
+
+    #[cold]
+    fn refill(&self, here: &Here<'_>) -> Option<Frame> {
+        let mut batch = take(&mut self.free.lock());
+        if batch.is_empty() {
+            // What others have kept. One lock at a time: two that look meet nobody's.
+            let others = self.local.iter().map(|list| take(&mut list.0.lock()));
+            batch = others.into_iter().find(|frames| !frames.is_empty())?;
         }
+        let frame = batch.pop();
+        self.local(here).lock().append(&mut batch);
+        frame
+    }
+
+    /// Takes a frame back.
+    pub fn release(&self, here: &Here<'_>, frame: Frame) {
+        let mut local = self.local(here).lock();
+        local.push(frame);
+        if local.len() > 2 * BATCH {
+            let mut batch = take(&mut local);
+            drop(local);
+            self.free.lock().append(&mut batch);
+        }
+    }
+
+    /// Takes frames back from something that has ended, wherever that is noticed.
+    pub fn release_all(&self, frames: impl IntoIterator<Item = Frame>) {
+        self.free.lock().extend(frames);
     }
 
     /// How many frames are free.
     pub fn free_frames(&self) -> usize {
-        self.free.len()
+        let local: usize = self.local.iter().map(|list| list.0.lock().len()).sum();
+        local + self.free.lock().len()
     }
+}
+
+/// The last frames of a list, in its order.
+fn take(list: &mut Vec<Frame>) -> Vec<Frame> {
+    let left = list.len().saturating_sub(BATCH);
+    list.split_off(left)
 }
 
 #[cfg(test)]
@@ -68,23 +114,35 @@ mod tests {
 
     #[test]
     fn only_whole_frames_are_handed_out_and_all_come_back() {
-        let mut pm = PageManager::new([0x1_8000..0x4_8000, 0x10_0000..0x10_0000]);
+        let vcpus = k42_object::vcpus(1);
+        let here = vcpus[0].enter();
+        let pm = PageManager::new([0x1_8000..0x4_8000, 0x10_0000..0x10_0000], 1);
         assert_eq!(pm.free_frames(), 2);
-        let first = pm.allocate().unwrap();
-        let second = pm.allocate().unwrap();
+        let first = pm.allocate(&here).unwrap();
+        let second = pm.allocate(&here).unwrap();
         assert_eq!(first.address(), GuestAddr::new(0x2_0000));
         assert_eq!(second.address(), GuestAddr::new(0x3_0000));
-        assert_eq!(pm.allocate(), None);
-        pm.release(first);
-        assert_eq!(pm.allocate(), Some(first));
+        assert_eq!(pm.allocate(&here), Err(Problem::NoMemory));
+        pm.release(&here, first);
+        assert_eq!(pm.allocate(&here).unwrap().address(), GuestAddr::new(0x2_0000));
+        pm.release_all([second]);
+        assert_eq!(pm.free_frames(), 1);
     }
 
     #[test]
-    #[should_panic(expected = "released more often")]
-    fn releasing_twice_is_a_bug() {
-        let mut pm = PageManager::new(Some(0..0x1_0000));
-        let frame = pm.allocate().unwrap();
-        pm.release(frame);
-        pm.release(frame);
+    fn no_frame_is_out_of_reach_and_lists_stay_short() {
+        let vcpus = k42_object::vcpus(2);
+        let (here, there) = (vcpus[0].enter(), vcpus[1].enter());
+        let pm = PageManager::new(Some(0..100 * PAGE_SIZE), 2);
+        let all: Vec<Frame> = core::iter::from_fn(|| pm.allocate(&here).ok()).collect();
+        assert_eq!(all.len(), 100);
+        for frame in all {
+            pm.release(&there, frame);
+        }
+        assert!(pm.local(&there).lock().len() <= 2 * BATCH);
+        assert_eq!(pm.free_frames(), 100);
+        let again = core::iter::from_fn(|| pm.allocate(&here).ok());
+        let again: alloc::collections::BTreeSet<Frame> = again.collect();
+        assert_eq!(again.len(), 100, "each of them once, those of the other vCPU's list, too");
     }
 }

@@ -1,263 +1,355 @@
-//! The Process: an address space, as regions over FCMs, and its translation.
+//! The Process: an address space, as regions, and its translation.
 //!
 //! Nothing here waits. A region is found, its FCM gives the page, the HAT maps it; the answer is
-//! that the program resumes, or why it cannot.
+//! that the program resumes, or why it cannot. A fault holds no lock of the process while the page is
+//! found: a region that was replaced meanwhile says so, and is looked for again.
+//!
+//! Who has the lock of a process may take that of an FCM, and who has that, one of the PM: in this order.
 
-use crate::fcm::{Backing, Fcm};
-use crate::hat::{Hat, NoMemory};
+use crate::fcm::{Fcm, View};
+use crate::hat::{self, Hat};
 use crate::layout;
 use crate::machine::{Machine, SpaceId};
 use crate::pm::PageManager;
-use crate::region::{FcmId, Kind, Region};
+use crate::problem::Problem;
+use crate::region::{Kind, Part, Region};
+use crate::spaces::Spaces;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 use core::ops::Range;
 use k42_lib::radix::Access;
 use k42_lib::{EffAddr, GuestAddr};
-use kernel_abi::{Error, PAGE_SIZE};
+use k42_object::{Clustered, Here, Ref, clustered};
+use kernel_abi::PAGE_SIZE;
+use spin::Mutex;
 
 /// The most regions an address space has. It bounds what a program can make the kernel remember.
-const MAX_REGIONS: usize = 8192;
+const MAX_REGIONS: usize = 4096;
 
-/// Why an access cannot be made good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// No region there.
-    NoRegion,
-    /// The region does not allow it.
-    Forbidden,
-    /// No memory for the page or for its translation.
-    NoMemory,
+/// What processes are made of.
+#[derive(Clone)]
+pub struct Memory {
+    /// The domain's memory and its processors.
+    pub machine: Arc<dyn Machine>,
+    /// Its frames.
+    pub pm: Arc<PageManager>,
+    /// The numbers of address spaces.
+    pub spaces: Arc<Spaces>,
 }
 
-/// An FCM and how many regions show it.
-struct Attached {
-    fcm: Fcm,
-    regions: usize,
-}
-
-/// A process.
-pub struct Process {
-    hat: Hat,
-    /// By address of their first byte. They do not overlap.
-    regions: BTreeMap<u64, Region>,
-    fcms: BTreeMap<FcmId, Attached>,
-    next_fcm: u64,
-}
-
-impl Process {
-    /// A process with an empty address space.
-    ///
-    /// # Errors
-    /// [`NoMemory`] when there is none for its translation tables.
-    pub fn new(
-        space: SpaceId,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) -> Result<Process, NoMemory> {
-        let hat = Hat::new(space, pm, machine)?;
-        Ok(Process { hat, regions: BTreeMap::new(), fcms: BTreeMap::new(), next_fcm: 0 })
-    }
-
-    /// The number of its address space.
-    pub const fn space(&self) -> SpaceId {
-        self.hat.space()
-    }
+/// A process's memory.
+#[clustered]
+pub trait Process {
+    /// The number by which this vCPU knows its address space.
+    fn space(&self, here: &Here<'_>) -> Result<SpaceId, Problem>;
 
     /// Makes an access to `address` possible: the program can then resume.
-    ///
-    /// # Errors
-    /// Why it is not possible ([`Fault`]).
-    pub fn handle_fault(
-        &mut self,
+    fn handle_fault(
+        &self,
+        here: &Here<'_>,
         address: EffAddr,
         access: Access,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) -> Result<(), Fault> {
-        let page = address.align_down(PAGE_SIZE);
-        let (start, region) = self.region_at(address.value()).ok_or(Fault::NoRegion)?;
-        if !region.allows(access) {
-            return Err(Fault::Forbidden);
-        }
-        let number = region.pages(start, &(page.value()..page.value())).start;
-        let fcm = &mut self.fcms.get_mut(&region.fcm).expect("a region has an FCM").fcm;
-        let at = fcm.page(number, pm, machine).map_err(|_| Fault::NoMemory)?;
-        if region.protection.contains(Access::EXECUTE) {
-            machine.synchronize_instructions(at, PAGE_SIZE);
-        }
-        self.hat.map(page, at, region.protection, pm, machine).map_err(|_| Fault::NoMemory)
-    }
+    ) -> Result<(), Problem>;
 
     /// Where `address` is in memory, for an access of the kernel in the program's name; made
     /// resident when it was not.
-    ///
-    /// # Errors
-    /// As [`Process::handle_fault`].
-    pub fn translate(
-        &mut self,
+    fn translate(
+        &self,
+        here: &Here<'_>,
         address: EffAddr,
         access: Access,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) -> Result<GuestAddr, Fault> {
-        match self.hat.translate(address, pm, machine) {
-            Some((at, allowed)) if allowed.contains(access) => Ok(at),
-            _ => {
-                self.handle_fault(address, access, pm, machine)?;
-                let mapped = self.hat.translate(address, pm, machine);
-                Ok(mapped.expect("a fault that was handled left a translation").0)
-            }
-        }
-    }
+    ) -> Result<GuestAddr, Problem>;
 
-    /// Makes a region at `range`, which must be free.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for an impossible range, [`Error::Exists`] when something is there,
-    /// [`Error::NoMemory`] when there are too many regions.
-    pub fn create_region(
-        &mut self,
+    /// Makes a region at `range`, which must be free, that shows all of an FCM from its first page on.
+    /// The FCM is the process's, and ends when no region shows it; also when the answer is a refusal.
+    fn create_region(
+        &self,
+        here: &Here<'_>,
         range: Range<u64>,
         kind: Kind,
-        protection: Access,
-        backing: Backing,
-    ) -> Result<(), Error> {
-        check(&range)?;
-        if self.overlapping(&range).next().is_some() {
-            return Err(Error::Exists);
-        }
-        if self.regions.len() >= MAX_REGIONS {
-            return Err(Error::NoMemory);
-        }
-        let fcm = FcmId(self.next_fcm);
-        self.next_fcm += 1;
-        self.fcms.insert(fcm, Attached { fcm: Fcm::new(backing), regions: 1 });
-        let region = Region { end: range.end, kind, protection, fcm, first_page: 0 };
-        self.regions.insert(range.start, region);
-        Ok(())
-    }
+        access: Access,
+        fcm: Ref<dyn Fcm>,
+    ) -> Result<(), Problem>;
 
-    /// A free place for `length` bytes.
-    pub fn find_free(&self, length: u64) -> Option<EffAddr> {
-        let mut start = layout::CHOICE_START.value();
-        for (region_start, region) in &self.regions {
-            if region_start.saturating_sub(start) >= length && *region_start > start {
-                break;
-            }
-            start = start.max(region.end);
-        }
-        let end = start.checked_add(length)?;
-        (end <= layout::CHOICE_END.value()).then_some(EffAddr::new(start))
-    }
+    /// A free place for `length` bytes. [`Problem::NoMemory`] when there is none.
+    fn find_free(&self, here: &Here<'_>, length: u64) -> Result<EffAddr, Problem>;
 
     /// Removes the parts of regions that lie in `range`, with their bytes.
     ///
-    /// # Errors
-    /// [`Error::Invalid`] for an impossible range, [`Error::NotPermitted`] when it touches a region
-    /// of the system's; nothing has changed then.
-    pub fn destroy_regions(
-        &mut self,
-        range: Range<u64>,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) -> Result<(), Error> {
-        for (start, region) in self.cut_out(&range)? {
-            self.regions.remove(&start);
-            let pages = region.pages(start, &(start..region.end));
-            let attached = self.fcms.get_mut(&region.fcm).expect("a region has an FCM");
-            for (number, _) in attached.fcm.resident(pages.clone()) {
-                let page = EffAddr::new(start + (number - pages.start) * PAGE_SIZE);
-                self.hat.unmap(page, pm, machine);
-            }
-            attached.fcm.discard(pages, pm);
-            attached.regions -= 1;
-            if attached.regions == 0 {
-                self.fcms.remove(&region.fcm);
-            }
-        }
-        Ok(())
-    }
+    /// [`Problem::NotPermitted`] when it touches a region of the system's; nothing has changed then.
+    fn destroy_regions(&self, here: &Here<'_>, range: Range<u64>) -> Result<(), Problem>;
 
     /// Changes the protection of the regions in `range`, which must cover all of it.
     ///
-    /// # Errors
-    /// As [`Process::destroy_regions`]; [`Error::NoMemory`] when a part of `range` is in no region,
+    /// As [`Process::destroy_regions`]; [`Problem::NoMemory`] when a part of `range` is in no region,
     /// as Linux says it.
-    pub fn protect_regions(
-        &mut self,
+    fn protect_regions(
+        &self,
+        here: &Here<'_>,
         range: Range<u64>,
-        protection: Access,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
-    ) -> Result<(), Error> {
-        check(&range)?;
-        let mut covered = range.start;
-        for (start, region) in self.overlapping(&range) {
-            if start > covered {
-                return Err(Error::NoMemory);
-            }
-            covered = region.end;
+        access: Access,
+    ) -> Result<(), Problem>;
+
+    /// A process with the same regions, and the same bytes in them, whose changes each sees alone.
+    fn fork(&self, here: &Here<'_>) -> Result<Ref<dyn Process>, Problem>;
+
+    /// Everything in it ends. What remains is an empty address space in which nothing can run, and whose
+    /// object is to be destroyed.
+    fn end(&self, here: &Here<'_>) -> Result<(), Problem>;
+}
+
+/// A process with an empty address space.
+///
+/// # Errors
+/// [`Problem::NoMemory`] when there are too many objects.
+pub fn create(here: &Here<'_>, memory: &Memory) -> Result<Ref<dyn Process>, Problem> {
+    AddressSpace::new(here, memory.clone())?.object(here)
+}
+
+struct AddressSpace {
+    memory: Memory,
+    hat: Ref<dyn Hat>,
+    regions: Mutex<Regions>,
+}
+
+/// By address of their first byte. They do not overlap.
+#[derive(Default)]
+struct Regions(BTreeMap<u64, (Part, Ref<dyn Region>)>);
+
+impl AddressSpace {
+    fn new(here: &Here<'_>, memory: Memory) -> Result<AddressSpace, Problem> {
+        let hat = hat::create(here, &memory)?;
+        Ok(AddressSpace { memory, hat, regions: Mutex::default() })
+    }
+
+    fn object(self, here: &Here<'_>) -> Result<Ref<dyn Process>, Problem> {
+        let space: Arc<dyn Process> = Arc::new(self);
+        Ok(here.create(Clustered::shared(move |_: &Here<'_>, _| space.clone()))?)
+    }
+
+    /// The regions in a child's address space, and their FCMs, each of which all its regions show.
+    fn fork_into(&self, here: &Here<'_>, child: &AddressSpace) -> Result<(), Problem> {
+        let regions = self.regions.lock();
+        let mut fcms = BTreeMap::new();
+        let mut children = child.regions.lock();
+        for (start, (part, _)) in &regions.0 {
+            let fcm = match fcms.get(&part.fcm.identifier()) {
+                Some(fcm) => *fcm,
+                None => part.fcm.fork(here)?,
+            };
+            fcms.insert(part.fcm.identifier(), fcm);
+            let view = View { hat: child.hat, ..part.view.clone() };
+            fcm.show(here, None, alloc::vec![view.clone()])?;
+            let part = Part { fcm, view, kind: part.kind };
+            let region = part.create(here).inspect_err(|_| {
+                // Nobody finds it by a region.
+                let _ = hide(here, &part);
+            })?;
+            children.0.insert(*start, (part, region));
         }
-        if covered < range.end {
-            return Err(Error::NoMemory);
-        }
-        for (start, region) in self.cut_out(&range)? {
-            let pages = region.pages(start, &(start..region.end));
-            let fcm = &self.fcms.get(&region.fcm).expect("a region has an FCM").fcm;
-            for (number, at) in fcm.resident(pages.clone()) {
-                if protection.contains(Access::EXECUTE) {
-                    machine.synchronize_instructions(at, PAGE_SIZE);
-                }
-                let page = EffAddr::new(start + (number - pages.start) * PAGE_SIZE);
-                self.hat.protect(page, protection, pm, machine);
+        Ok(())
+    }
+}
+
+impl Process for AddressSpace {
+    fn space(&self, here: &Here<'_>) -> Result<SpaceId, Problem> {
+        self.hat.space(here)
+    }
+
+    fn handle_fault(
+        &self,
+        here: &Here<'_>,
+        address: EffAddr,
+        access: Access,
+    ) -> Result<(), Problem> {
+        loop {
+            let region = self.regions.lock().at(address.value()).map(|(_, region)| *region);
+            match region.ok_or(Problem::NoRegion)?.handle_fault(here, address, access) {
+                Err(Problem::Gone) => (),
+                outcome => return outcome,
             }
-            self.regions.insert(start, Region { protection, ..region });
+        }
+    }
+
+    fn translate(
+        &self,
+        here: &Here<'_>,
+        address: EffAddr,
+        access: Access,
+    ) -> Result<GuestAddr, Problem> {
+        loop {
+            match self.hat.translate(here, address)? {
+                Some((at, allowed)) if allowed.contains(access) => return Ok(at),
+                _ => self.handle_fault(here, address, access)?,
+            }
+        }
+    }
+
+    fn create_region(
+        &self,
+        here: &Here<'_>,
+        range: Range<u64>,
+        kind: Kind,
+        access: Access,
+        fcm: Ref<dyn Fcm>,
+    ) -> Result<(), Problem> {
+        let create = || {
+            check(&range)?;
+            let mut regions = self.regions.lock();
+            if regions.overlapping(&range).next().is_some() {
+                return Err(Problem::Exists);
+            }
+            if regions.0.len() >= MAX_REGIONS {
+                return Err(Problem::NoMemory);
+            }
+            let pages = 0..(range.end - range.start) / PAGE_SIZE;
+            let view = View { hat: self.hat, start: EffAddr::new(range.start), pages, access };
+            let part = Part { kind, fcm, view };
+            let region = part.create(here)?;
+            fcm.show(here, None, alloc::vec![part.view.clone()])?;
+            regions.0.insert(range.start, (part, region));
+            Ok(())
+        };
+        create().inspect_err(|_| {
+            // It may have ended: then there is nothing to end.
+            let _ = here.destroy(fcm);
+        })
+    }
+
+    fn find_free(&self, _: &Here<'_>, length: u64) -> Result<EffAddr, Problem> {
+        let mut start = layout::CHOICE_START.value();
+        for (region_start, (part, _)) in &self.regions.lock().0 {
+            if region_start.saturating_sub(start) >= length && *region_start > start {
+                break;
+            }
+            start = start.max(part.end());
+        }
+        let end = start.checked_add(length).ok_or(Problem::NoMemory)?;
+        let free = end <= layout::CHOICE_END.value();
+        free.then_some(EffAddr::new(start)).ok_or(Problem::NoMemory)
+    }
+
+    fn destroy_regions(&self, here: &Here<'_>, range: Range<u64>) -> Result<(), Problem> {
+        let mut regions = self.regions.lock();
+        for part in regions.programs(&range)? {
+            regions.replace(here, &part, part.outside(&range))?;
         }
         Ok(())
     }
 
-    fn region_at(&self, address: u64) -> Option<(u64, Region)> {
-        let (start, region) = self.regions.range(..=address).next_back()?;
-        (address < region.end).then_some((*start, *region))
+    fn protect_regions(
+        &self,
+        here: &Here<'_>,
+        range: Range<u64>,
+        access: Access,
+    ) -> Result<(), Problem> {
+        check(&range)?;
+        let mut regions = self.regions.lock();
+        let mut covered = range.start;
+        for part in regions.overlapping(&range) {
+            if part.view.start.value() > covered {
+                return Err(Problem::NoMemory);
+            }
+            covered = part.end();
+        }
+        if covered < range.end {
+            return Err(Problem::NoMemory);
+        }
+        for part in regions.programs(&range)? {
+            let mut changed = part.within(&range);
+            changed.view.access = access;
+            let mut parts = part.outside(&range);
+            parts.push(changed);
+            parts.sort_by_key(|part| part.view.start);
+            regions.replace(here, &part, parts)?;
+        }
+        Ok(())
     }
 
-    fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = (u64, Region)> + '_ {
-        let first = self.region_at(range.start).map_or(range.start, |(start, _)| start);
-        self.regions.range(first..range.end).map(|(start, region)| (*start, *region))
+    fn fork(&self, here: &Here<'_>) -> Result<Ref<dyn Process>, Problem> {
+        let child = AddressSpace::new(here, self.memory.clone())?;
+        if let Err(problem) = self.fork_into(here, &child) {
+            child.end(here)?;
+            return Err(problem);
+        }
+        child.object(here)
     }
 
-    /// The regions in `range`, after those that reach over its ends have been split there.
-    fn cut_out(&mut self, range: &Range<u64>) -> Result<Vec<(u64, Region)>, Error> {
+    fn end(&self, here: &Here<'_>) -> Result<(), Problem> {
+        let regions = mem::take(&mut *self.regions.lock());
+        // Nothing is to be unmapped page by page.
+        here.destroy(self.hat)?;
+        for (part, region) in regions.0.into_values() {
+            here.destroy(region)?;
+            hide(here, &part)?;
+        }
+        Ok(())
+    }
+}
+
+/// An FCM shows a part no more, and ends if that was the last one.
+fn hide(here: &Here<'_>, part: &Part) -> Result<(), Problem> {
+    if !part.fcm.show(here, Some(part.view.clone()), Vec::new())? {
+        here.destroy(part.fcm)?;
+    }
+    Ok(())
+}
+
+impl Regions {
+    fn at(&self, address: u64) -> Option<&(Part, Ref<dyn Region>)> {
+        let (_, found) = self.0.range(..=address).next_back()?;
+        (address < found.0.end()).then_some(found)
+    }
+
+    fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = &Part> {
+        let first = self.at(range.start).map_or(range.start, |(part, _)| part.view.start.value());
+        self.0.range(first..range.end).map(|(_, (part, _))| part)
+    }
+
+    /// The regions that `range` touches, if a program may change them all.
+    fn programs(&self, range: &Range<u64>) -> Result<Vec<Part>, Problem> {
         check(range)?;
-        if self.overlapping(range).any(|(_, region)| region.kind == Kind::Fixed) {
-            return Err(Error::NotPermitted);
-        }
-        self.split(range.start);
-        self.split(range.end);
-        Ok(self.overlapping(range).collect())
+        let parts: Vec<Part> = self.overlapping(range).cloned().collect();
+        let fixed = parts.iter().any(|part| part.kind == Kind::Fixed);
+        if fixed { Err(Problem::NotPermitted) } else { Ok(parts) }
     }
 
-    /// Makes `address` a border between two regions, if it lies within one.
-    fn split(&mut self, address: u64) {
-        let Some((start, region)) = self.region_at(address) else { return };
-        if start == address {
-            return;
+    /// Puts parts of a region in its place.
+    fn replace(&mut self, here: &Here<'_>, old: &Part, new: Vec<Part>) -> Result<(), Problem> {
+        let mut made = Vec::new();
+        for part in &new {
+            match part.create(here) {
+                Ok(region) => made.push(region),
+                Err(problem) => {
+                    for region in made {
+                        here.destroy(region)?;
+                    }
+                    return Err(problem);
+                }
+            }
         }
-        let first_page = region.pages(start, &(address..address)).start;
-        self.regions.insert(start, Region { end: address, ..region });
-        self.regions.insert(address, Region { first_page, ..region });
-        self.fcms.get_mut(&region.fcm).expect("a region has an FCM").regions += 1;
+        if let Some((_, region)) = self.0.remove(&old.view.start.value()) {
+            here.destroy(region)?;
+        }
+        let views = new.iter().map(|part| part.view.clone()).collect();
+        if !old.fcm.show(here, Some(old.view.clone()), views)? {
+            here.destroy(old.fcm)?;
+        }
+        let regions = new.into_iter().zip(made);
+        self.0.extend(regions.map(|(part, made)| (part.view.start.value(), (part, made))));
+        Ok(())
     }
 }
 
 /// A range of whole pages in the user's part of the address space, and not empty.
-fn check(range: &Range<u64>) -> Result<(), Error> {
+fn check(range: &Range<u64>) -> Result<(), Problem> {
     let aligned = (range.start | range.end).is_multiple_of(PAGE_SIZE);
     if aligned && range.start < range.end && range.end <= layout::USER_END.value() {
         Ok(())
     } else {
-        Err(Error::Invalid)
+        Err(Problem::Invalid)
     }
 }
 

@@ -1,12 +1,14 @@
-//! The Region: a range of an address space, the file it shows and what may be done there.
+//! The Region: a range of an address space, the pages that it shows and what may be done there.
 
+use crate::fcm::{Fcm, View};
+use crate::problem::Problem;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ops::Range;
+use k42_lib::EffAddr;
 use k42_lib::radix::Access;
+use k42_object::{Clustered, Here, Ref, clustered};
 use kernel_abi::{Error, PAGE_SIZE, protection};
-
-/// An FCM of a process, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FcmId(pub u64);
 
 /// What sort of region it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,31 +21,88 @@ pub enum Kind {
     RedZone,
 }
 
-/// A region. Its place is the key under which the process keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// Address of the first byte after it.
-    pub end: u64,
-    /// Its sort.
-    pub kind: Kind,
-    /// What may be done there.
-    pub protection: Access,
-    /// Whose bytes it shows.
-    pub fcm: FcmId,
-    /// Number of the FCM's page at the region's start.
-    pub first_page: u64,
+/// A range of an address space. It does not change: another takes its place.
+#[clustered]
+pub trait Region {
+    /// Makes an access to `address`, which lies in it, possible.
+    fn handle_fault(
+        &self,
+        here: &Here<'_>,
+        address: EffAddr,
+        access: Access,
+    ) -> Result<(), Problem>;
 }
 
-impl Region {
-    /// The FCM's pages that the addresses `range`, within the region at `start`, show.
-    pub fn pages(&self, start: u64, range: &Range<u64>) -> Range<u64> {
-        let page = |address: u64| self.first_page + (address - start) / PAGE_SIZE;
-        page(range.start)..page(range.end)
+/// What a process knows of its region.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its sort.
+    pub kind: Kind,
+    /// Whose pages it shows.
+    pub fcm: Ref<dyn Fcm>,
+    /// Which, where, and what may be done there.
+    pub view: View,
+}
+
+impl Part {
+    /// Address of the first byte after it.
+    pub fn end(&self) -> u64 {
+        let pages = self.view.pages.end - self.view.pages.start;
+        self.view.start.value() + pages * PAGE_SIZE
     }
 
-    /// Whether an access of this sort is allowed.
-    pub fn allows(&self, access: Access) -> bool {
-        self.kind != Kind::RedZone && self.protection.contains(access)
+    /// The same of these addresses within it alone.
+    pub fn within(&self, range: &Range<u64>) -> Part {
+        let start = range.start.max(self.view.start.value());
+        let end = range.end.min(self.end());
+        let first = self.view.pages.start + (start - self.view.start.value()) / PAGE_SIZE;
+        let pages = first..first + (end - start) / PAGE_SIZE;
+        Part { view: View { start: EffAddr::new(start), pages, ..self.view.clone() }, ..self.clone() }
+    }
+
+    /// What is left of it without these addresses: the part before them, that after them.
+    pub fn outside(&self, range: &Range<u64>) -> Vec<Part> {
+        let (start, end) = (self.view.start.value(), self.end());
+        let parts = [start..range.start, range.end..end];
+        parts.iter().filter(|part| start <= part.start && part.start < part.end && part.end <= end)
+            .map(|part| self.within(part)).collect()
+    }
+
+    /// A region like this.
+    ///
+    /// # Errors
+    /// [`Problem::NoMemory`] when there are too many objects.
+    pub fn create(&self, here: &Here<'_>) -> Result<Ref<dyn Region>, Problem> {
+        let region: Arc<dyn Region> = match self.kind {
+            Kind::Default | Kind::Fixed => Arc::new(self.clone()),
+            Kind::RedZone => Arc::new(RedZone),
+        };
+        Ok(here.create(Clustered::shared(move |_: &Here<'_>, _| region.clone()))?)
+    }
+}
+
+impl Region for Part {
+    fn handle_fault(
+        &self,
+        here: &Here<'_>,
+        address: EffAddr,
+        access: Access,
+    ) -> Result<(), Problem> {
+        if !self.view.access.contains(access) {
+            return Err(Problem::Forbidden);
+        }
+        let number =
+            self.view.pages.start + (address.value() - self.view.start.value()) / PAGE_SIZE;
+        self.fcm.map_page(here, &self.view, number, access)
+    }
+}
+
+/// Refuses everything.
+struct RedZone;
+
+impl Region for RedZone {
+    fn handle_fault(&self, _: &Here<'_>, _: EffAddr, _: Access) -> Result<(), Problem> {
+        Err(Problem::Forbidden)
     }
 }
 
@@ -73,19 +132,5 @@ mod tests {
         assert_eq!(access(protection::WRITE), Ok(Access::READ | Access::WRITE));
         assert_eq!(access(protection::EXECUTE), Ok(Access::EXECUTE));
         assert_eq!(access(8), Err(Error::Invalid));
-    }
-
-    #[test]
-    fn a_region_knows_its_pages() {
-        let region = Region {
-            end: 0x5_0000,
-            kind: Kind::Default,
-            protection: Access::READ,
-            fcm: FcmId(0),
-            first_page: 10,
-        };
-        assert_eq!(region.pages(0x2_0000, &(0x3_0000..0x5_0000)), 11..13);
-        assert!(!region.allows(Access::WRITE));
-        assert!(!Region { kind: Kind::RedZone, ..region }.allows(Access::READ));
     }
 }

@@ -1,11 +1,10 @@
 //! Pointers from a program are allegations: a range of user addresses gives no access until each
 //! of its pages has been translated by the program's own address space.
 
-use crate::machine::Machine;
-use crate::pm::PageManager;
 use crate::process::Process;
 use k42_lib::radix::Access;
 use k42_lib::{EffAddr, GuestAddr};
+use k42_object::{Here, Ref};
 use kernel_abi::{Error, PAGE_SIZE};
 
 /// `length` bytes from `start`, as a program says.
@@ -43,15 +42,14 @@ impl UserRange {
     pub fn split_first(
         self,
         access: Access,
-        process: &mut Process,
-        pm: &mut PageManager,
-        machine: &mut impl Machine,
+        here: &Here<'_>,
+        process: Ref<dyn Process>,
     ) -> Result<Option<(Piece, UserRange)>, Error> {
         if self.length == 0 {
             return Ok(None);
         }
         let bytes = self.length.min(PAGE_SIZE - self.start.offset_in(PAGE_SIZE));
-        let at = process.translate(self.start, access, pm, machine).map_err(|_| Error::Fault)?;
+        let at = process.translate(here, self.start, access).map_err(|_| Error::Fault)?;
         let rest = UserRange { start: self.start.offset(bytes), length: self.length - bytes };
         Ok(Some((Piece { at, bytes }, rest)))
     }

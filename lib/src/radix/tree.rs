@@ -12,6 +12,13 @@ pub trait TableMemory {
     fn load(&self, address: u64) -> u64;
     /// Stores an entry, so that a table walk of any processor sees the old or the new one.
     fn store(&mut self, address: u64, entry: u64);
+    /// Puts the entry of a new table where there is none; the answer is what is there now. Where others
+    /// change the tree at the same time it is one step: should somebody have been there first, that
+    /// entry stays, and the new table is the memory's again.
+    fn link(&mut self, address: u64, entry: u64) -> u64 {
+        self.store(address, entry);
+        entry
+    }
     /// A zeroed table, aligned to its size; `None` when memory is short.
     fn allocate(&mut self, size: TableSize) -> Option<u64>;
 }
@@ -112,15 +119,18 @@ impl Tree {
                 return Ok(());
             }
             let Some((next, _, _)) = levels.get(level + 1) else { break };
+            let entry = match entry {
+                Entry::Invalid => {
+                    let base = memory.allocate(*next).ok_or(MapError::NoMemory)?;
+                    let table = Entry::Table { base, index_bits: next.index_bits() };
+                    Entry::decode(memory.link(at, table.encode()))
+                }
+                there => there,
+            };
             table = match entry {
                 Entry::Table { base, index_bits } if index_bits == next.index_bits() => base,
                 // A leaf, or a table for leaves of another size.
-                Entry::Table { .. } | Entry::Leaf { .. } => return Err(MapError::Occupied),
-                Entry::Invalid => {
-                    let base = memory.allocate(*next).ok_or(MapError::NoMemory)?;
-                    memory.store(at, Entry::Table { base, index_bits: next.index_bits() }.encode());
-                    base
-                }
+                _ => return Err(MapError::Occupied),
             };
         }
         Err(MapError::BadAddress)
@@ -128,16 +138,36 @@ impl Tree {
 
     /// What `address` translates to, if anything.
     pub fn translate(self, memory: &impl TableMemory, address: u64) -> Option<Translation> {
-        let (_, leaf) = self.leaf(memory, address)?;
+        let (_, leaf) = self.leaf(memory, address).ok()?;
         let offset = address & (leaf.size.bytes() - 1);
         Some(Translation { address: leaf.address | offset, ..leaf })
+    }
+
+    /// Where the hole ends in which `address` lies: up to there nothing is mapped, as one entry says. `None`
+    /// where something is.
+    pub fn end_of_hole(self, memory: &impl TableMemory, address: u64) -> Option<u64> {
+        let shift = self.leaf(memory, address).err()?;
+        Some((address >> shift).saturating_add(1).checked_shl(shift).unwrap_or(u64::MAX))
     }
 
     /// Removes the leaf that maps `address` and says what it was. The caller invalidates the TLB
     /// before the storage is used for anything else.
     pub fn unmap(self, memory: &mut impl TableMemory, address: u64) -> Option<Translation> {
-        let (entry_at, leaf) = self.leaf(memory, address)?;
+        let (entry_at, leaf) = self.leaf(memory, address).ok()?;
         memory.store(entry_at, Entry::Invalid.encode());
+        Some(leaf)
+    }
+
+    /// Changes what is allowed where `address` is mapped, and says what was there. The caller invalidates
+    /// the TLB.
+    pub fn protect(
+        self,
+        memory: &mut impl TableMemory,
+        address: u64,
+        access: Access,
+    ) -> Option<Translation> {
+        let (entry_at, leaf) = self.leaf(memory, address).ok()?;
+        memory.store(entry_at, Entry::Leaf { base: leaf.address, access }.encode());
         Some(leaf)
     }
 
@@ -148,7 +178,7 @@ impl Tree {
     /// # Errors
     /// [`MapError::BadAddress`] where no leaf of 1 GiB or 2 MiB is, [`MapError::NoMemory`].
     pub fn split(self, memory: &mut impl TableMemory, address: u64) -> Result<(), MapError> {
-        let (entry_at, leaf) = self.leaf(memory, address).ok_or(MapError::BadAddress)?;
+        let (entry_at, leaf) = self.leaf(memory, address).map_err(|_| MapError::BadAddress)?;
         let (table, part) = match leaf.size {
             LeafSize::Gib1 => (TableSize::Middle, LeafSize::Mib2),
             LeafSize::Mib2 => (TableSize::Last, LeafSize::Kib64),
@@ -163,15 +193,16 @@ impl Tree {
         Ok(())
     }
 
-    /// The leaf that maps `address`: where its entry is, and what it maps.
-    fn leaf(self, memory: &impl TableMemory, address: u64) -> Option<(u64, Translation)> {
+    /// The leaf that maps `address`: where its entry is, and what it maps. Where there is none, how many
+    /// low bits of an address the entry does not look at that says so.
+    fn leaf(self, memory: &impl TableMemory, address: u64) -> Result<(u64, Translation), u32> {
         if address >> ADDRESS_BITS != 0 {
-            return None;
+            return Err(u64::BITS - 1);
         }
         let mut levels = way(LeafSize::Kib64);
         let mut table = self.root;
         for level in 0..levels.len() {
-            let (table_size, shift, size) = *levels.get(level)?;
+            let Some(&(table_size, shift, size)) = levels.get(level) else { break };
             let entry_at = entry_address(table, table_size, shift, address);
             match Entry::decode(memory.load(entry_at)) {
                 Entry::Table { base, index_bits } => {
@@ -181,12 +212,13 @@ impl Tree {
                     }
                 }
                 Entry::Leaf { base, access } => {
-                    return Some((entry_at, Translation { address: base, access, size: size? }));
+                    let size = size.ok_or(shift)?;
+                    return Ok((entry_at, Translation { address: base, access, size }));
                 }
-                Entry::Invalid => return None,
+                Entry::Invalid => return Err(shift),
             }
         }
-        None
+        Err(LAST_OF_4K.1)
     }
 }
 
@@ -279,6 +311,12 @@ mod tests {
                 let want = model.iter().find(|(a, s, _)| (*a..*a + s.bytes()).contains(&probe))
                     .map(|(a, _, to)| to + (probe - a));
                 prop_assert_eq!(tree.translate(&memory, probe).map(|t| t.address), want);
+                let hole = tree.end_of_hole(&memory, probe);
+                prop_assert_eq!(hole.is_none(), want.is_some());
+                let right = hole.is_none_or(|end| {
+                    end > probe && model.iter().all(|(a, _, _)| *a < probe || end <= *a)
+                });
+                prop_assert!(right);
             }
         }
     }
@@ -308,6 +346,11 @@ mod tests {
         let again = tree.map(&mut memory, 1 << 21, 0, LeafSize::Mib2, Access::EXECUTE);
         assert_eq!(again, Ok(()), "its table is there still");
         assert_eq!(tree.translate(&memory, 1 << 21).unwrap().access, Access::EXECUTE);
+        let before = tree.protect(&mut memory, 1 << 21 | 5, Access::READ).unwrap();
+        assert_eq!(before.access, Access::EXECUTE);
+        let now = Translation { access: Access::READ, ..before };
+        assert_eq!(tree.translate(&memory, 1 << 21), Some(now));
+        assert_eq!(tree.protect(&mut memory, 0, Access::READ), None);
     }
 
     #[test]

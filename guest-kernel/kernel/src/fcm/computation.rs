@@ -1,0 +1,234 @@
+//! The FCM of memory that is nobody else's: anonymous memory, and a private copy of an image.
+//!
+//! A fork moves what is resident into an *ancestor* that both have from then on below themselves:
+//!
+//! ```text
+//!   parent     child        own pages: what each has stored to since
+//!        \     /
+//!       ancestor            what both had; nobody stores to it
+//!           |
+//!       ancestor            of an earlier fork
+//! ```
+//!
+//! A load maps the ancestor's page without the right to store, a store copies it first. An ancestor that
+//! only one has below itself is no ancestor any more: its pages become those of that one, without a copy.
+
+use super::{Fcm, Frames, Image, View, Views};
+use crate::hat::Hat;
+use crate::machine::Machine;
+use crate::pm::{Frame, PageManager};
+use crate::problem::Problem;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+use k42_lib::GuestAddr;
+use k42_lib::radix::Access;
+use k42_object::{Clustered, Here, Ref};
+use kernel_abi::PAGE_SIZE;
+use spin::Mutex;
+
+/// What a page's bytes are before anybody stores to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Zeros.
+    Zeros,
+    /// An image's from its start on, and zeros after it.
+    Image(Image),
+}
+
+/// An FCM with these bytes.
+///
+/// # Errors
+/// [`Problem::NoMemory`] when there are too many objects.
+pub fn create(
+    here: &Here<'_>,
+    machine: &Arc<dyn Machine>,
+    pm: &Arc<PageManager>,
+    source: Source,
+) -> Result<Ref<dyn Fcm>, Problem> {
+    let pages = Pages { frames: Frames::new(), below: None, pm: pm.clone() };
+    object(here, Computation::new(machine.clone(), pm.clone(), source, pages))
+}
+
+fn object(here: &Here<'_>, fcm: Computation) -> Result<Ref<dyn Fcm>, Problem> {
+    let fcm: Arc<dyn Fcm> = Arc::new(fcm);
+    Ok(here.create(Clustered::shared(move |_: &Here<'_>, _| fcm.clone()))?)
+}
+
+struct Computation {
+    machine: Arc<dyn Machine>,
+    pm: Arc<PageManager>,
+    source: Source,
+    state: Mutex<State>,
+}
+
+struct State {
+    views: Views,
+    pages: Pages,
+}
+
+/// Resident pages, and those of the ancestor where there are none.
+struct Pages {
+    frames: Frames,
+    below: Option<Arc<Mutex<Pages>>>,
+    pm: Arc<PageManager>,
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        self.pm.release_all(mem::take(&mut self.frames).into_values());
+    }
+}
+
+impl Pages {
+    /// Makes the pages of ancestors its own that nobody else has below.
+    fn collapse(&mut self) {
+        while let Some(below) = self.below.take() {
+            match Arc::try_unwrap(below) {
+                Ok(only) => {
+                    let mut only = only.into_inner();
+                    self.below = only.below.take();
+                    for (number, frame) in mem::take(&mut only.frames) {
+                        // What was stored since hides the older page.
+                        if let Some(newer) = self.frames.insert(number, frame)
+                            && let Some(older) = self.frames.insert(number, newer)
+                        {
+                            only.frames.insert(number, older);
+                        }
+                    }
+                }
+                Err(shared) => {
+                    self.below = Some(shared);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Where the page is, in an ancestor.
+    fn in_ancestor(&self, number: u64) -> Option<GuestAddr> {
+        let mut next = self.below.clone();
+        while let Some(ancestor) = next {
+            let mut ancestor = ancestor.lock();
+            // One that only this ancestor has below: earlier children have ended.
+            ancestor.collapse();
+            if let Some(frame) = ancestor.frames.get(&number) {
+                return Some(frame.address());
+            }
+            next = ancestor.below.clone();
+        }
+        None
+    }
+}
+
+impl Computation {
+    fn new(
+        machine: Arc<dyn Machine>,
+        pm: Arc<PageManager>,
+        source: Source,
+        pages: Pages,
+    ) -> Computation {
+        let state = Mutex::new(State { views: Views::default(), pages });
+        Computation { machine, pm, source, state }
+    }
+
+    /// A frame with the page's first bytes.
+    fn filled(&self, here: &Here<'_>, number: u64) -> Result<Frame, Problem> {
+        let frame = self.pm.allocate(here)?;
+        let page = frame.address();
+        let mut filled = 0;
+        if let Source::Image(image) = self.source {
+            let offset = number.saturating_mul(PAGE_SIZE);
+            filled = image.size.saturating_sub(offset).min(PAGE_SIZE);
+            if filled != 0 {
+                self.machine.copy(page, image.start.offset(offset), filled);
+            }
+        }
+        self.machine.zero(page.offset(filled), PAGE_SIZE - filled);
+        Ok(frame)
+    }
+}
+
+impl Fcm for Computation {
+    fn show(&self, here: &Here<'_>, old: Option<View>, new: Vec<View>) -> Result<bool, Problem> {
+        let State { views, pages } = &mut *self.state.lock();
+        let range = old.as_ref().map_or(0..0, |view| view.pages.clone());
+        views.replace(here, old, new);
+        let unseen: Vec<u64> = pages.frames.range(range).map(|(number, _)| *number).collect();
+        for number in unseen.into_iter().filter(|number| !views.shows(*number)) {
+            if let Some(frame) = pages.frames.remove(&number) {
+                self.pm.release(here, frame);
+            }
+        }
+        let seen = !views.0.is_empty();
+        if !seen {
+            pages.below = None;
+        }
+        Ok(seen)
+    }
+
+    fn map_page(
+        &self,
+        here: &Here<'_>,
+        view: &View,
+        number: u64,
+        access: Access,
+    ) -> Result<(), Problem> {
+        let State { views, pages } = &mut *self.state.lock();
+        let view = views.find(view, number)?;
+        let mut allowed = view.access;
+        pages.collapse();
+        let own = pages.frames.get(&number).map(Frame::address);
+        let at = match own.map(Ok).or_else(|| pages.in_ancestor(number).map(Err)) {
+            Some(Ok(own)) => own,
+            Some(Err(at)) if !access.contains(Access::WRITE) => {
+                allowed.remove(Access::WRITE);
+                at
+            }
+            Some(Err(from)) => {
+                let frame = self.pm.allocate(here)?;
+                let at = frame.address();
+                self.machine.copy(at, from, PAGE_SIZE);
+                for other in views.of(number) {
+                    // Nobody shall see the old page.
+                    let page = other.address(number);
+                    let _ = other.hat.unmap(here, page..page.offset(PAGE_SIZE));
+                }
+                pages.frames.insert(number, frame);
+                at
+            }
+            None => {
+                let frame = self.filled(here, number)?;
+                let at = frame.address();
+                pages.frames.insert(number, frame);
+                at
+            }
+        };
+        if allowed.contains(Access::EXECUTE) {
+            self.machine.synchronize_instructions(at, PAGE_SIZE);
+        }
+        view.hat.map(here, view.address(number), at, allowed)
+    }
+
+    fn fork(&self, here: &Here<'_>) -> Result<Ref<dyn Fcm>, Problem> {
+        let State { views, pages } = &mut *self.state.lock();
+        pages.collapse();
+        let pm = || self.pm.clone();
+        if !pages.frames.is_empty() {
+            for number in pages.frames.keys() {
+                for view in views.of(*number).filter(|view| view.access.contains(Access::WRITE)) {
+                    view.hat.protect(here, view.address(*number), view.access - Access::WRITE)?;
+                }
+            }
+            let frames = mem::take(&mut pages.frames);
+            let ancestor = Pages { frames, below: pages.below.take(), pm: pm() };
+            pages.below = Some(Arc::new(Mutex::new(ancestor)));
+        }
+        let child = Pages { frames: Frames::new(), below: pages.below.clone(), pm: pm() };
+        object(here, Computation::new(self.machine.clone(), pm(), self.source, child))
+    }
+
+    fn resident(&self, _: &Here<'_>) -> Result<usize, Problem> {
+        Ok(self.state.lock().pages.frames.len())
+    }
+}
