@@ -73,6 +73,7 @@ const TESTS: &[(&str, Test)] = &[
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),
+    ("bug", vcpus::bug),
     ("objects", objects::objects),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
