@@ -1,7 +1,8 @@
 //! From the first instruction to the kernel's `main`: memory, heap, translation.
 
 use crate::space::Spaces;
-use crate::{Domain, bug, entry, heap, hypercall, registers};
+use crate::start::{self, MAX_VCPUS};
+use crate::{Domain, bug, entry, heap, hypercall, vcpu};
 use alloc::vec::Vec;
 use core::ops::Range;
 use fdt::Fdt;
@@ -11,6 +12,8 @@ use k42_lib::GuestAddr;
 const MAX_RESERVED: usize = 64;
 /// The kernel's heap: this much, and a share of the memory, for what it must know about pages.
 const HEAP_BASE: u64 = 4 << 20;
+/// And so much for every vCPU but the first: its stacks, and its part of clustered objects.
+const HEAP_VCPU: u64 = 512 << 10;
 /// One byte of heap for so many of memory.
 const HEAP_SHARE: u64 = 128;
 /// Alignment of frames and of the heap.
@@ -24,6 +27,8 @@ pub struct Boot {
     pub tree_at: GuestAddr,
     /// Bytes of memory, from guest real address 0.
     pub memory_size: u64,
+    /// How many vCPUs the domain has. Number 0 runs; [`crate::start()`] starts the others.
+    pub vcpus: u32,
     /// The machine.
     pub domain: Domain,
 }
@@ -49,6 +54,8 @@ unsafe extern "Rust" {
 /// In real mode, on the boot stack; `tree_at` as the hypervisor passed it.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_boot(tree_at: GuestAddr) -> ! {
+    // SAFETY: this is the first thing that the first vCPU does.
+    unsafe { vcpu::begin() };
     bug::expect(entry::REAL_MSR);
     match boot(tree_at) {
         Ok(boot) => kernel_main(boot),
@@ -74,7 +81,11 @@ fn boot(tree_at: GuestAddr) -> Result<Boot, &'static str> {
     }
     let largest = reserved.gaps(memory_size).max_by_key(|gap| gap.end.saturating_sub(gap.start));
     let largest = largest.ok_or("all memory is spoken for")?;
-    let heap_size = HEAP_BASE + (memory_size / HEAP_SHARE).next_multiple_of(PAGE);
+    let processors = tree.find_node("/cpus").map_or(0, |cpus| cpus.children().count());
+    let vcpus = (processors as u32).clamp(1, MAX_VCPUS);
+    let heap_size = HEAP_BASE
+        + HEAP_VCPU * u64::from(vcpus - 1)
+        + (memory_size / HEAP_SHARE).next_multiple_of(PAGE);
     let heap = largest.start..largest.start.saturating_add(heap_size);
     if heap.end > largest.end {
         return Err("the domain's memory is too small");
@@ -84,16 +95,11 @@ fn boot(tree_at: GuestAddr) -> Result<Boot, &'static str> {
     unsafe { heap::start(heap) };
 
     let spaces = Spaces::start(memory_size)?;
-    // SAFETY: all memory, and so the kernel, is mapped where it runs.
-    unsafe { entry::set_machine_state(entry::KERNEL_MSR) };
-    bug::expect(entry::KERNEL_MSR);
-    // SAFETY: facilities for users, none of which the kernel uses.
-    unsafe { registers::set_facilities(registers::FACILITIES) };
+    start::translate();
     let frames: Vec<Range<u64>> = reserved.gaps(memory_size).collect();
     // SAFETY: the image, the heap and the device tree are reserved, and not in the gaps.
-    let mut domain = unsafe { Domain::new(memory_size, frames, spaces) };
-    guest_kernel::Machine::rearm_timer(&mut domain);
-    Ok(Boot { tree, tree_at, memory_size, domain })
+    let domain = unsafe { Domain::new(memory_size, frames, spaces) };
+    Ok(Boot { tree, tree_at, memory_size, vcpus, domain })
 }
 
 /// Memory that is spoken for, in order.

@@ -1,6 +1,7 @@
 //! When the kernel itself is wrong: one last message, and the domain ends as crashed.
 
 use crate::hypercall::{self, print};
+use crate::vcpu::{STACK_SIZE, current, this};
 use crate::{entry, registers};
 use core::panic::PanicInfo;
 use guest_kernel::context::Context;
@@ -12,16 +13,19 @@ unsafe extern "C" {
     safe fn kernel_resume();
     /// Where they go on while one is being told.
     safe fn kernel_dead();
-    /// End of the stack they use.
-    static emergency_stack_end: u8;
 }
 
-/// From now on a trap in the kernel arrives here, in machine state `msr`.
+/// Where the registers of this vCPU go when the kernel is interrupted.
+fn emergency() -> *mut Context {
+    this().emergency.get().cast()
+}
+
+/// From now on a trap of this vCPU's in the kernel arrives here, in machine state `msr`.
 pub fn expect(msr: u64) {
-    let context = entry::emergency();
+    let context = emergency();
     let handler = kernel_trapped as *const () as u64;
-    // A first frame's worth of room, for the callee to save its link register in.
-    let stack = (&raw const emergency_stack_end) as u64 - 128;
+    // The stack before the vCPU's own, with room for the callee to save its link register in.
+    let stack = context as u64 - STACK_SIZE as u64 - 128;
     // SAFETY: only this function and the vectors use it, and the kernel runs with interrupts off.
     unsafe { (*context).machine = [stack, handler, msr] };
     // SAFETY: a context that is ready to be saved in.
@@ -32,7 +36,7 @@ pub fn expect(msr: u64) {
 /// again.
 pub fn ignore_interrupts() {
     expect(entry::REAL_MSR);
-    let context = entry::emergency();
+    let context = emergency();
     let handler = kernel_resume as *const () as u64;
     // SAFETY: only this module and the vectors use it, and interrupts are off.
     unsafe { (*context).machine[1] = handler };
@@ -44,13 +48,14 @@ extern "C" fn kernel_bug(context: &mut Context) -> ! {
     context.machine[1] = kernel_dead as *const () as u64;
     print(format_args!(
         "kernel panic: interrupt {:#x} at {:#x}, link {:#x}, machine state {:#x}, \
-         fault address {:#x}, cause {:#x}\n",
+         fault address {:#x}, cause {:#x}, vCPU {}\n",
         context.vector,
         context.next,
         context.link,
         context.msr,
         context.fault_address,
         context.fault_cause,
+        current(),
     ));
     for (number, registers) in context.gpr.chunks(4).enumerate() {
         print(format_args!("kernel panic: r{:<2} {registers:016x?}\n", number * 4));

@@ -1,7 +1,8 @@
 //! The domain as the kernel's [`Machine`].
 
 use crate::space::{self, Spaces};
-use crate::{entry, hypercall, registers};
+use crate::vcpu::this;
+use crate::{entry, hypercall, registers, wake};
 use alloc::vec::Vec;
 use core::arch::asm;
 use core::ops::Range;
@@ -11,19 +12,16 @@ use guest_kernel::context::Context;
 use guest_kernel::machine::SpaceId;
 use k42_lib::{EffAddr, GuestAddr};
 
-/// The farthest the decrementer can be set: it has 32 bits, and is negative when it has expired.
-const LONGEST: u64 = 0x7fff_ffff;
 /// Bytes that one instruction cache operation covers on POWER9 and POWER10.
 const CACHE_BLOCK: u64 = 128;
 
-/// The domain: its memory, its console, its processor.
+/// The domain: its memory, its console, its processors. All vCPUs may use it at once.
 pub struct Domain {
     memory_size: u64,
     /// Guest real addresses of the memory that is the Machine's to store to. No object of the
     /// kernel's is there.
     frames: Vec<Range<u64>>,
     spaces: Spaces,
-    current: SpaceId,
 }
 
 impl Domain {
@@ -32,7 +30,7 @@ impl Domain {
     /// # Safety
     /// No object of the kernel's lies in `frames`.
     pub(crate) unsafe fn new(memory_size: u64, frames: Vec<Range<u64>>, spaces: Spaces) -> Domain {
-        Domain { memory_size, frames, spaces, current: SpaceId(0) }
+        Domain { memory_size, frames, spaces }
     }
 
     /// The frames the Machine may store to, as ranges of guest real addresses.
@@ -51,7 +49,7 @@ impl Domain {
         crate::linear(at) as *const u8
     }
 
-    fn writable(&mut self, at: GuestAddr, bytes: u64) -> *mut u8 {
+    fn writable(&self, at: GuestAddr, bytes: u64) -> *mut u8 {
         let start = at.value();
         let inside = |range: &Range<u64>| {
             range.start <= start && start < range.end && bytes <= range.end - start
@@ -129,6 +127,7 @@ impl Machine for Domain {
     }
 
     fn console_write(&mut self, at: GuestAddr, bytes: u64) {
+        let _whole = hypercall::Writing::begin();
         hypercall::console_write(at, bytes);
     }
 
@@ -142,11 +141,7 @@ impl Machine for Domain {
     }
 
     fn wait(&mut self, deadline: u64) {
-        let left = deadline.saturating_sub(registers::timebase()).min(LONGEST);
-        // SAFETY: the kernel is ready for the decrementer at any time.
-        unsafe { registers::set_decrementer(left) };
-        hypercall::block();
-        self.rearm_timer();
+        wake::sleep(deadline);
     }
 
     fn timebase(&self) -> u64 {
@@ -154,13 +149,11 @@ impl Machine for Domain {
     }
 
     fn rearm_timer(&mut self) {
-        // SAFETY: the kernel is ready for the decrementer at any time.
-        unsafe { registers::set_decrementer(LONGEST) };
+        registers::rearm_decrementer();
     }
 
     fn run(&mut self, space: SpaceId, context: &mut Context) {
-        if self.current != space {
-            self.current = space;
+        if this().space.replace(space) != space {
             // SAFETY: the kernel itself runs in quadrant 3, which is the same in all spaces.
             unsafe { registers::set_space(space.0.into()) };
             registers::synchronize_context();
@@ -170,5 +163,6 @@ impl Machine for Domain {
         assert!(context.msr & k42_lib::msr::PR != 0, "only users are run like this");
         // SAFETY: a user's machine state, in the address space just set; translation is on.
         unsafe { entry::run_user(context) };
+        wake::take();
     }
 }

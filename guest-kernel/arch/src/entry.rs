@@ -2,14 +2,15 @@
 //!
 //! The kernel runs with interrupts off, so it is only ever entered from user mode: whatever arrives
 //! otherwise is a bug of the kernel's. SPRG0 holds the address of a [`Context`]: that of the user
-//! while one runs, that of the kernel's own last words otherwise. Every interrupt does the same: it
-//! saves all registers there and goes on with the stack, at the place and in the machine state
-//! that the context names. Back from a user, that is the end of [`run_user`]; from the kernel,
-//! [`crate::bug`].
+//! while one runs, that of the kernel's own last words otherwise, each vCPU's its own
+//! ([`crate::vcpu`]). Every interrupt does the same: it saves all registers there and goes on with the
+//! stack, at the place and in the machine state that the context names. Back from a user, that is the
+//! end of [`run_user`]; from the kernel, [`crate::bug`].
 //!
 //! A Linux system call saves nothing at all: the vector hands it to the system library in six
 //! instructions (docs/interfaces.md, §5).
 
+use crate::vcpu::{PerVcpu, STACK_SIZE};
 use core::sync::atomic::{AtomicU64, Ordering};
 use guest_kernel::context::Context;
 use k42_lib::msr;
@@ -19,13 +20,11 @@ pub const KERNEL_MSR: u64 = REAL_MSR | msr::IR | msr::DR;
 /// The kernel's machine state in real mode.
 pub const REAL_MSR: u64 = msr::SF | msr::ME | msr::RI | msr::LE;
 
-/// Bytes of an emergency or boot stack.
-const STACK_SIZE: usize = 0x1_0000;
-
 core::arch::global_asm!(
     include_str!("entry.s"),
     STACK_SIZE = const STACK_SIZE,
-    CONTEXT_SIZE = const size_of::<Context>(),
+    VCPU_SIZE = const size_of::<PerVcpu>(),
+    VCPU_ALIGN = const align_of::<PerVcpu>(),
     NEXT = const core::mem::offset_of!(Context, next),
     MSR = const core::mem::offset_of!(Context, msr),
     LINK = const core::mem::offset_of!(Context, link),
@@ -60,18 +59,12 @@ unsafe extern "C" {
     static image_end: u8;
     /// Where the vector of system calls finds the library's entry.
     safe static system_call_entry: AtomicU64;
-    static mut emergency_context: Context;
 }
 
 /// Prepares a user's context for [`run_user`]: where its traps go.
 pub fn adopt(context: &mut Context) {
     context.machine[1] = user_trapped as *const () as u64;
     context.machine[2] = KERNEL_MSR;
-}
-
-/// The address of the context that the kernel's own bugs are saved in.
-pub fn emergency() -> *mut Context {
-    &raw mut emergency_context
 }
 
 /// First guest real address after the image.

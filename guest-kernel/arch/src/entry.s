@@ -125,19 +125,30 @@ save_all:
 
     .text
 
-# The first instructions: real mode, r3 = device tree. Memory after the file's bytes is zero. The
-# jump goes to the same place by its linked address, which return addresses then have, too.
+# The first instructions: real mode, r3 = device tree. Memory after the file's bytes is zero.
     .globl  boot_entry
 boot_entry:
-    address 2, 1f
+    address 13, boot_vcpu
+    address 12, kernel_boot
+    b       1f
+
+# Those of every other vCPU: real mode, r3 = its block.
+    .globl  vcpu_entry
+vcpu_entry:
+    mr      13, 3
+    address 12, kernel_vcpu
+
+# r13 = block, which the stack ends at, r12 = what to call. The jump goes to the same place by its
+# linked address, which return addresses then have, too.
+1:  address 2, 2f
     mtctr   2
     bctr
-1:  address 2, .TOC.
-    address 1, boot_stack_end
+2:  address 2, .TOC.
+    mr      1, 13
     li      0, 0
     stdu    0, -64(1)
-    bl      kernel_boot
-    nop
+    mtctr   12
+    bctrl
     trap
 
 # run_user(r3 = context)
@@ -200,7 +211,8 @@ set_machine_state:
     mtsrr1  3
     rfid
 
-# A trap from the kernel itself: r1 = emergency stack, r3 = emergency context.
+# A trap from the kernel itself: r1 = emergency stack, r3 = r13 = emergency context, which the block
+# begins with.
     .globl  kernel_trapped
 kernel_trapped:
     address 2, .TOC.
@@ -269,12 +281,7 @@ try_hypervisor_instruction:
     blr
 
     .bss
-    .balign 16
-    .space  {STACK_SIZE}
-boot_stack_end:
-    .space  {STACK_SIZE}
-    .globl  emergency_stack_end
-emergency_stack_end:
-    .globl  emergency_context
-emergency_context:
-    .space  {CONTEXT_SIZE}
+    .balign {VCPU_ALIGN}
+    .space  2*{STACK_SIZE}
+boot_vcpu:
+    .space  {VCPU_SIZE}

@@ -1,11 +1,14 @@
 //! The way into the hypervisor, and the calls a K42 domain makes (docs/interfaces.md, §3).
 
+use crate::current;
 use core::arch::asm;
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU32, Ordering};
 use hv_abi::table::MAX_ARGUMENTS;
 use hv_abi::{Trap, common, xen};
 use k42_lib::GuestAddr;
-use xen_sys::{sched, version, xen as numbers};
+use xen_sys::plain::Plain;
+use xen_sys::{memory, sched, version, xen as numbers};
 
 /// A shutdown code that carries an exit status in its low byte.
 const EXIT_STATUS: u32 = 0x4b34_3200;
@@ -68,6 +71,38 @@ pub fn block() {
     xen::stub::sched_op(&Hypervisor, sched::SCHEDOP_BLOCK.into(), GuestAddr::new(0));
 }
 
+/// Lets others have the processor.
+pub fn yield_now() {
+    xen::stub::sched_op(&Hypervisor, sched::SCHEDOP_YIELD.into(), GuestAddr::new(0));
+}
+
+/// Makes a call about one of the domain's vCPUs; 0 or more, or a negative errno.
+pub fn vcpu_op<T: Plain>(command: u32, number: u32, argument: &T) -> i64 {
+    let at = crate::guest_address(&raw const *argument);
+    xen::stub::vcpu_op(&Hypervisor, command.into(), number.into(), at)[0].cast_signed()
+}
+
+/// Makes a call about event channels, which may write to its argument; 0, or a negative errno.
+pub fn event_channel_op<T: Plain>(command: u32, argument: &mut T) -> i64 {
+    let at = crate::guest_address(&raw mut *argument);
+    xen::stub::event_channel_op(&Hypervisor, command.into(), at)[0].cast_signed()
+}
+
+/// Maps the page that the domain shares with the hypervisor at a guest real address without memory; 0,
+/// or a negative errno.
+pub fn map_shared_page(at: GuestAddr) -> i64 {
+    let argument = memory::AddToPhysmap {
+        domid: numbers::DOMID_SELF,
+        size: 0,
+        space: memory::XENMAPSPACE_SHARED_INFO,
+        idx: 0,
+        gpfn: at.value() >> 12,
+    };
+    let argument = crate::guest_address(&raw const argument);
+    let command = memory::XENMEM_ADD_TO_PHYSMAP.into();
+    xen::stub::memory_op(&Hypervisor, command, argument)[0].cast_signed()
+}
+
 /// Asks for the interface's version: a call that does next to nothing.
 #[inline]
 pub fn version() -> u64 {
@@ -103,6 +138,36 @@ pub fn crash() -> ! {
     }
 }
 
+/// The vCPU that writes to the console, counted from 1; 0 for none.
+static WRITER: AtomicU32 = AtomicU32::new(0);
+
+/// While a vCPU has this, no other writes to the console: so lines stay whole. It may have it twice, as
+/// a bug while it writes is told, too.
+pub struct Writing {
+    first: bool,
+}
+
+impl Writing {
+    /// Waits for the others to have written.
+    pub fn begin() -> Writing {
+        let me = current() + 1;
+        let first = WRITER.load(Ordering::Relaxed) != me;
+        while first && WRITER.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
+            yield_now();
+        }
+        Writing { first }
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if self.first {
+            WRITER.store(0, Ordering::Release);
+        }
+    }
+}
+
 /// The console as something to format to. A line leaves in one call if it is not too long.
 struct Console {
     line: [u8; 512],
@@ -129,8 +194,9 @@ impl Write for Console {
     }
 }
 
-/// Writes text to the console.
+/// Writes text to the console, in one piece.
 pub fn print(text: fmt::Arguments<'_>) {
+    let _whole = Writing::begin();
     let mut console = Console { line: [0; 512], used: 0 };
     // It never fails.
     let _ = console.write_fmt(text);

@@ -1,10 +1,11 @@
 //! The K42 kernel's machine: a domain of the hypervisor on POWER9 or POWER10, radix translation.
 //!
 //! All unsafe code of the kernel is here. [`entry`] has the vectors and the way into and out of
-//! user mode, [`boot`] brings the kernel from real mode to its `main`, [`domain`] implements
-//! [`guest_kernel::Machine`], [`space`] is the kernel's own translation and the process table,
-//! [`hypercall`] the way into the hypervisor, [`registers`] the special ones, [`heap`] the kernel's
-//! own memory, [`bug`] the end of a kernel that has gone wrong.
+//! user mode, [`boot`] brings the kernel from real mode to its `main` on the first vCPU, [`mod@start`]
+//! the others to theirs, [`vcpu`] is what each has for itself, [`mod@wake`] how they tell each other,
+//! [`domain`] implements [`guest_kernel::Machine`], [`space`] is the kernel's own translation and the
+//! process table, [`hypercall`] the way into the hypervisor, [`registers`] the special ones, [`heap`]
+//! the kernel's own memory, [`bug`] the end of a kernel that has gone wrong.
 //!
 //! The kernel is linked at [`LINEAR_BASE`] + guest real address. In real mode the processor ignores
 //! the top four bits of an address, so the same pointers serve before and after translation is on.
@@ -20,9 +21,15 @@ pub mod heap;
 pub mod hypercall;
 pub mod registers;
 pub mod space;
+pub mod start;
+pub mod vcpu;
+pub mod wake;
 
 pub use boot::Boot;
 pub use domain::Domain;
+pub use start::start;
+pub use vcpu::{current, keep, kept};
+pub use wake::{sleep, wake};
 
 /// Where all of the domain's memory is mapped for the kernel.
 pub const LINEAR_BASE: u64 = 0xc000_0000_0000_0000;

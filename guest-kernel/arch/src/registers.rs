@@ -49,6 +49,21 @@ writable! {
 /// instructions. No event-based branches and no `scv`.
 pub const FACILITIES: u64 = 1 << 2 | 1 << 8 | 1 << 13;
 
+/// The farthest the decrementer can be set: it has 32 bits, and is negative when it has expired.
+const LONGEST: u64 = 0x7fff_ffff;
+
+/// Has the decrementer expire when the timebase reaches `deadline`, or before if that is too far.
+pub fn set_alarm(deadline: u64) {
+    // SAFETY: the kernel is ready for the decrementer at any time.
+    unsafe { set_decrementer(deadline.saturating_sub(timebase()).min(LONGEST)) };
+}
+
+/// Has the decrementer expire as late as it can.
+pub fn rearm_decrementer() {
+    // SAFETY: as above.
+    unsafe { set_decrementer(LONGEST) };
+}
+
 /// The context of all later instructions is the one that earlier instructions have set.
 pub fn synchronize_context() {
     // SAFETY: a barrier.

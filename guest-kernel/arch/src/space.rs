@@ -2,10 +2,11 @@
 //! space's (Power ISA v3.0B, Book III, 5.7.6).
 //!
 //! Quadrant 3 (addresses from 0xc000...) is always address space 0: all of the domain's memory,
-//! privileged, in 2 MiB leaves.
+//! privileged, in 2 MiB leaves; and a window on the page that the domain shares with the hypervisor.
 
-use crate::{heap, hypercall, registers};
+use crate::{heap, hypercall, registers, wake};
 use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
 use guest_kernel::machine::SpaceId;
 use k42_lib::radix::{Access, LeafSize, MapError, TableMemory, TableSize, Tree, entry};
 use k42_lib::{EffAddr, GuestAddr};
@@ -15,11 +16,11 @@ const SPACES: usize = 256;
 
 /// The process table: 4 KiB, two doublewords an entry, big-endian.
 #[repr(C, align(4096))]
-struct ProcessTable([[u64; 2]; SPACES]);
+struct ProcessTable([[AtomicU64; 2]; SPACES]);
 
 /// The domain's process table, once it is registered.
 pub struct Spaces {
-    table: &'static mut ProcessTable,
+    table: &'static ProcessTable,
 }
 
 impl Spaces {
@@ -39,10 +40,13 @@ impl Spaces {
                 Err(_) => return Err("the domain's memory cannot be mapped"),
             }
         }
+        let (shared, data) = (wake::SHARED.value(), all & !Access::EXECUTE);
+        tree.map(&mut KernelTables, shared, shared, LeafSize::Mib2, data)
+            .map_err(|_| "the shared page has no place in the kernel's translation")?;
         let table = heap::take(size_of::<ProcessTable>() as u64, 4096).ok_or(NO_MEMORY)?;
         // SAFETY: zeroed memory of this size and alignment, that nobody else has.
-        let table = unsafe { &mut *table.cast::<ProcessTable>() };
-        let mut spaces = Spaces { table };
+        let table = unsafe { &*table.cast::<ProcessTable>() };
+        let spaces = Spaces { table };
         spaces.set(SpaceId(0), GuestAddr::new(tree.root()));
         let result = hypercall::register_process_table(crate::guest_address(spaces.table));
         // SAFETY: address space 0 is the kernel's own.
@@ -55,9 +59,10 @@ impl Spaces {
     ///
     /// # Panics
     /// When there is no such address space.
-    pub fn set(&mut self, space: SpaceId, root: GuestAddr) {
-        let first = entry::process_entry(root.value()).to_be();
-        self.table.0[usize::from(space.0)] = [first, 0];
+    pub fn set(&self, space: SpaceId, root: GuestAddr) {
+        // The second doubleword is always zero.
+        let [first, _] = &self.table.0[usize::from(space.0)];
+        first.store(entry::process_entry(root.value()).to_be(), Ordering::Relaxed);
         registers::synchronize_tables();
         invalidate_space(space);
     }

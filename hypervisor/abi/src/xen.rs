@@ -67,7 +67,9 @@ crate::hypercall_table! {
     /// Yield, block, poll, shut down (public/sched.h).
     29 sched_op = SchedOp(command: u64, argument: GuestAddr) needs BASIC;
     /// Make, connect, send to and close event channels (public/event_channel.h).
-    32 event_channel_op = EventChannelOp(command: u64, argument: GuestAddr) needs EVENTS;
+    32 event_channel_op = EventChannelOp(command: u64, argument: GuestAddr) needs BASIC
+        (xen_sys::event_channel::EVTCHNOP_ALLOC_UNBOUND => EVENTS,
+         xen_sys::event_channel::EVTCHNOP_BIND_INTERDOMAIN => EVENTS);
     /// Tell and ask the parameters of a domain (public/hvm/params.h).
     34 hvm_op = HvmOp(command: u64, argument: GuestAddr) needs BASIC;
     /// Ask about the machine and all domains (public/sysctl.h).

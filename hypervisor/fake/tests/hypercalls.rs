@@ -10,6 +10,9 @@ use hv_fake::{Board, Guest, powers_off};
 use k42_lib::{GuestAddr, msr, vector};
 use proptest::prelude::*;
 use xen_sys::errno;
+use xen_sys::event_channel::{
+    EVTCHNOP_ALLOC_UNBOUND, EVTCHNOP_BIND_INTERDOMAIN, EVTCHNOP_BIND_IPI, EVTCHNOP_SEND,
+};
 
 const CONSOLE_IO: u64 = XEN_MARK | 18;
 const ENOSYS: i64 = 38;
@@ -334,7 +337,8 @@ fn what_is_not_given_is_refused_in_either_personality() {
     board.dispatch(1);
     let calls = [
         (0, XEN_MARK | 18, u64::from(xen_sys::xen::CONSOLEIO_READ), -i64::from(errno::EPERM)),
-        (0, XEN_MARK | 32, 4, -i64::from(errno::EPERM)),
+        (0, XEN_MARK | 32, u64::from(EVTCHNOP_ALLOC_UNBOUND), -i64::from(errno::EPERM)),
+        (0, XEN_MARK | 32, u64::from(EVTCHNOP_BIND_INTERDOMAIN), -i64::from(errno::EPERM)),
         (1, 0x54, 0, hv_abi::common::code::PRIVILEGE),
         (1, 0x64, 0, hv_abi::common::code::SUCCESS),
     ];
@@ -344,6 +348,9 @@ fn what_is_not_given_is_refused_in_either_personality() {
     // What concerns nobody else is not a right to ask for.
     let write = u64::from(xen_sys::xen::CONSOLEIO_WRITE);
     assert_eq!(board.hypercall(0, &[XEN_MARK | 18, write, 1, 0x1000]), 1);
+    board.poke(1, 0x1000, &[0; 8]);
+    assert_eq!(board.hypercall(0, &[XEN_MARK | 32, EVTCHNOP_BIND_IPI.into(), 0x1000]), 0);
+    assert_eq!(board.hypercall(0, &[XEN_MARK | 32, EVTCHNOP_SEND.into(), 0x1004]), 0);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod isolation;
 mod lan;
 mod latency;
 mod measure;
+mod objects;
 mod platform;
 mod privilege;
 mod random;
@@ -72,6 +73,8 @@ const TESTS: &[(&str, Test)] = &[
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),
+    ("bug", vcpus::bug),
+    ("objects", objects::objects),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
     ("timer", latency::timer),

@@ -208,3 +208,23 @@ core::arch::global_asm!(
 unsafe extern "C" {
     fn switch_start();
 }
+
+/// One of the vCPUs loads from an address that is not mapped, while the others sleep.
+pub fn bug(boot: Boot, options: Options) -> Verdict {
+    /// 64 GiB: there is no memory.
+    const NOWHERE: u64 = 64 << 30;
+    let wrong = options.number("vcpu");
+    for number in 1..boot.vcpus {
+        kernel_arch::start(number, move || {
+            if wrong == Some(number.into()) {
+                // SAFETY: a load that never ends well.
+                unsafe { core::arch::asm!("ld {0}, 0({0})", inout(reg_nonzero) NOWHERE => _) };
+            }
+            loop {
+                kernel_arch::sleep(u64::MAX);
+            }
+        })?;
+    }
+    (0..SPINS).for_each(|_| kernel_arch::sleep(u64::MAX));
+    Err(String::from("nobody has told it"))
+}

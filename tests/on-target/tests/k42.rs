@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use k42::machine::Options;
 use k42::run::{Job, run_with};
-use k42_tests::{MODELS, Model};
+use k42_tests::{Ending, MODELS, Machine, Model, describe};
 use libtest_mimic::Trial;
 
 use crate::test;
@@ -16,6 +16,8 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("output_and_exit_status"), move || output_and_exit_status(model)));
     }
     tests.push(test("k42::input_to_its_end", || input_to_its_end(Model::Powernv9)));
+    tests.push(test("k42::on_8_vcpus", || on_8_vcpus(Model::Powernv9)));
+    tests.push(test("k42::a_bug_of_any_vcpu_is_told", || a_bug_is_told(Model::Powernv9)));
     tests
 }
 
@@ -50,5 +52,29 @@ pub fn input_to_its_end(model: Model) -> anyhow::Result<()> {
     let (status, output) = run(model, &["cat"], &input)?;
     assert_eq!(status, 0);
     assert!(output == input, "{} bytes, not {}", output.len(), input.len());
+    Ok(())
+}
+
+/// All vCPUs start, without a right, and the program does what it does on one.
+fn on_8_vcpus(model: Model) -> anyhow::Result<()> {
+    let mut domain = describe::k42("k42", &["sh", "-c", "echo hello; exit 7"]);
+    domain.vcpus = 8;
+    let mut description = describe::machine("k42-vcpus", model, vec![domain]);
+    description.processors = 2;
+    let mut machine = Machine::boot(&description)?;
+    machine.console("k42").expect("^hello$")?;
+    machine.console("k42").ends_with(&Ending::Exit(7))
+}
+
+/// A trap in the kernel is saved and told by the vCPU that it came on.
+fn a_bug_is_told(model: Model) -> anyhow::Result<()> {
+    let mut guest = describe::bare("guest", "test=bug vcpu=2");
+    guest.vcpus = 3;
+    let mut machine = Machine::boot(&describe::machine("k42-bug", model, vec![guest]))?;
+    let mut guest = machine.console("guest");
+    guest.expect("^kernel panic: interrupt 0x300 .*, fault address 0x1000000000, .*, vCPU 2$")?;
+    guest.expect("^kernel panic: r12 ")?;
+    let ending = guest.ended()?;
+    anyhow::ensure!(matches!(ending, Ending::Crash(_)), "{ending}");
     Ok(())
 }

@@ -20,6 +20,7 @@ mod memory;
 mod modules;
 mod nested;
 mod net;
+mod objects;
 mod papr;
 mod programs;
 mod schedule;
@@ -61,6 +62,7 @@ fn main() {
         demo::tests(),
         nested::tests(),
         net::tests(),
+        objects::tests(),
         papr::tests(),
         stress::tests(),
         trace::tests(),

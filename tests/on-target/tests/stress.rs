@@ -3,7 +3,7 @@
 use k42_tests::{Ending, KERNELS, MODELS, Machine, Model, NESTED, describe};
 use libtest_mimic::Trial;
 
-use crate::{attack, control, debian, isolation, net, sizes, test};
+use crate::{attack, control, debian, isolation, net, objects, sizes, test};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
         tests.extend(isolation::stuck(model, &format!("stress::{}", model.name())));
     }
     tests.extend(net::all());
+    tests.extend(objects::long());
     tests.extend(sizes::all());
     tests.extend(debian::tests());
     tests.into_iter().map(|test| test.with_ignored_flag(true)).collect()

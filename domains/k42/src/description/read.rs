@@ -199,7 +199,7 @@ fn domain(fields: &mut Fields<'_, '_>, before: &Description) -> Option<DomainDes
     }
     // Each is read before the first `?`, so that all problems are found.
     let memory = domain_memory(fields);
-    let vcpus = vcpus(fields, matches!(kind, Some(Kind::Linux { .. })));
+    let vcpus = vcpus(fields);
     let scheduling = scheduling::read(fields, before.processors);
     // Whoever has reserved time gets no more than that unless a weight is written.
     let reserved = scheduling.is_some_and(|scheduling| scheduling.reserved.is_some());
@@ -273,16 +273,12 @@ fn domain_memory(fields: &Fields<'_, '_>) -> Option<u64> {
     Some(bytes)
 }
 
-fn vcpus(fields: &Fields<'_, '_>, linux: bool) -> Option<u32> {
+fn vcpus(fields: &Fields<'_, '_>) -> Option<u32> {
     let vcpus = at_least_1(fields, "vcpus", 1)?;
-    if linux && vcpus > MAX_PROCESSORS {
-        fields.wrong("vcpus", format!("a Linux domain has 1 to {MAX_PROCESSORS}"));
-    } else if !linux && vcpus > 1 {
-        fields.wrong("vcpus", "a K42 domain has one vCPU as yet; leave the line out");
-    } else {
-        return Some(vcpus);
+    if vcpus > MAX_PROCESSORS {
+        fields.wrong("vcpus", format!("a domain has 1 to {MAX_PROCESSORS}"));
     }
-    None
+    (vcpus <= MAX_PROCESSORS).then_some(vcpus)
 }
 
 fn at_least_1(fields: &Fields<'_, '_>, name: &str, default: u32) -> Option<u32> {
