@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::ops::Range;
 use core::ptr;
+use core::sync::atomic::{AtomicU64, Ordering};
 use guest_kernel::Machine;
 use guest_kernel::context::Context;
 use guest_kernel::machine::SpaceId;
 use k42_lib::{EffAddr, GuestAddr};
 
-/// Bytes that one instruction cache operation covers on POWER9 and POWER10.
+/// Bytes that one cache operation covers on POWER9 and POWER10.
 const CACHE_BLOCK: u64 = 128;
 
 /// The domain: its memory, its console, its processors. All vCPUs may use it at once.
@@ -66,21 +67,37 @@ impl Machine for Domain {
         u64::from_be(unsafe { pointer.read_volatile() })
     }
 
-    fn store_entry(&mut self, at: GuestAddr, entry: u64) {
+    fn store_entry(&self, at: GuestAddr, entry: u64) {
         let pointer = self.writable(at, 8).cast::<u64>();
         // SAFETY: in a frame, where no object lies; tables are aligned.
         unsafe { pointer.write_volatile(entry.to_be()) };
     }
 
-    fn zero(&mut self, at: GuestAddr, bytes: u64) {
-        if bytes != 0 {
-            let pointer = self.writable(at, bytes);
+    fn link_entry(&self, at: GuestAddr, entry: u64) -> u64 {
+        let pointer = self.writable(at, 8).cast::<u64>();
+        // SAFETY: in a frame, where no object lies; tables are aligned.
+        let there = unsafe { AtomicU64::from_ptr(pointer) };
+        let put = there.compare_exchange(0, entry.to_be(), Ordering::AcqRel, Ordering::Acquire);
+        put.map_or_else(u64::from_be, |_| entry)
+    }
+
+    fn zero(&self, at: GuestAddr, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let pointer = self.writable(at, bytes);
+        if !(at.value() | bytes).is_multiple_of(CACHE_BLOCK) {
             // SAFETY: in a frame, where no object lies.
             unsafe { ptr::write_bytes(pointer, 0, bytes as usize) };
+            return;
+        }
+        for block in (pointer as u64..pointer as u64 + bytes).step_by(CACHE_BLOCK as usize) {
+            // SAFETY: in a frame, where no object lies; the block is within it.
+            unsafe { asm!("dcbz 0, {}", in(reg_nonzero) block, options(nostack)) };
         }
     }
 
-    fn copy(&mut self, to: GuestAddr, from: GuestAddr, bytes: u64) {
+    fn copy(&self, to: GuestAddr, from: GuestAddr, bytes: u64) {
         let from = self.readable(from, bytes);
         let to = self.writable(to, bytes);
         // SAFETY: memory of the domain's to a frame; should they overlap, `copy` allows it.
@@ -93,7 +110,7 @@ impl Machine for Domain {
         unsafe { ptr::copy(from, into.as_mut_ptr(), into.len()) };
     }
 
-    fn synchronize_instructions(&mut self, at: GuestAddr, bytes: u64) {
+    fn synchronize_instructions(&self, at: GuestAddr, bytes: u64) {
         let start = self.readable(at, bytes) as u64;
         let blocks = || (start..start + bytes).step_by(CACHE_BLOCK as usize);
         for block in blocks() {
@@ -110,37 +127,41 @@ impl Machine for Domain {
         unsafe { asm!("sync", "isync", options(nostack)) };
     }
 
-    fn tables_changed(&mut self) {
+    fn tables_changed(&self) {
         registers::synchronize_tables();
     }
 
-    fn invalidate(&mut self, space: SpaceId, page: EffAddr) {
+    fn invalidate(&self, space: SpaceId, page: EffAddr) {
         space::invalidate_page(space, page);
     }
 
-    fn set_space(&mut self, space: SpaceId, root: GuestAddr) {
+    fn set_space(&self, space: SpaceId, root: GuestAddr) {
         self.spaces.set(space, root);
     }
 
-    fn set_system_call_entry(&mut self, entry: u64) {
+    fn spaces(&self) -> u16 {
+        space::SPACES as u16
+    }
+
+    fn set_system_call_entry(&self, entry: u64) {
         entry::set_system_call_entry(entry);
     }
 
-    fn console_write(&mut self, at: GuestAddr, bytes: u64) {
+    fn console_write(&self, at: GuestAddr, bytes: u64) {
         let _whole = hypercall::Writing::begin();
         hypercall::console_write(at, bytes);
     }
 
-    fn console_read(&mut self, at: GuestAddr, bytes: u64) -> u64 {
+    fn console_read(&self, at: GuestAddr, bytes: u64) -> u64 {
         self.writable(at, bytes);
         hypercall::console_read(at, bytes)
     }
 
-    fn console_line(&mut self, line: core::fmt::Arguments<'_>) {
+    fn console_line(&self, line: core::fmt::Arguments<'_>) {
         hypercall::print(format_args!("{line}\n"));
     }
 
-    fn wait(&mut self, deadline: u64) {
+    fn wait(&self, deadline: u64) {
         wake::sleep(deadline);
     }
 
@@ -148,11 +169,11 @@ impl Machine for Domain {
         registers::timebase()
     }
 
-    fn rearm_timer(&mut self) {
+    fn rearm_timer(&self) {
         registers::rearm_decrementer();
     }
 
-    fn run(&mut self, space: SpaceId, context: &mut Context) {
+    fn run(&self, space: SpaceId, context: &mut Context) {
         if this().space.replace(space) != space {
             // SAFETY: the kernel itself runs in quadrant 3, which is the same in all spaces.
             unsafe { registers::set_space(space.0.into()) };

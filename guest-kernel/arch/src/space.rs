@@ -12,7 +12,7 @@ use k42_lib::radix::{Access, LeafSize, MapError, TableMemory, TableSize, Tree, e
 use k42_lib::{EffAddr, GuestAddr};
 
 /// Entries of the process table: address spaces 0 to 255.
-const SPACES: usize = 256;
+pub(crate) const SPACES: usize = 256;
 
 /// The process table: 4 KiB, two doublewords an entry, big-endian.
 #[repr(C, align(4096))]

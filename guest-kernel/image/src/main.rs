@@ -5,9 +5,12 @@
 #![no_std]
 #![no_main]
 
-use guest_kernel::Kernel;
+extern crate alloc;
+
+use alloc::sync::Arc;
 use guest_kernel::boot_info::BootInfo;
-use guest_kernel::pm::PageManager;
+use guest_kernel::process::Memory;
+use guest_kernel::Kernel;
 use k42_object::Vcpu;
 use kernel_arch::{Boot, boot, registers};
 
@@ -23,24 +26,17 @@ const TICK: u64 = 5_120_000;
 
 /// Runs the domain's program; returns its exit status.
 fn run(boot: Boot) -> Result<u8, &'static str> {
-    start_vcpus(boot.vcpus)?;
-    let info = BootInfo::read(&boot.tree, boot.tree_at)?;
-    let pm = PageManager::new(boot.domain.frames().iter().cloned());
-    let version = boot.domain.processor_version();
-    let (mut kernel, mut library) = Kernel::new(boot.domain, pm, &info, version)?;
-    Ok(kernel.run(&mut library))
-}
-
-/// Gives each vCPU its part in clustered objects. The first one's is found by [`kernel_arch::kept`].
-fn start_vcpus(count: u32) -> Result<(), &'static str> {
-    for (number, vcpu) in (0..).zip(k42_object::vcpus(count)) {
-        if number == 0 {
-            kernel_arch::keep(vcpu).map_err(|_| "something is kept already")?;
-        } else {
-            kernel_arch::start(number, move || idle(&vcpu))?;
-        }
+    let mut vcpus = k42_object::vcpus(boot.vcpus).into_iter();
+    let first = vcpus.next().ok_or("the domain has no vCPU")?;
+    for (number, vcpu) in (1..).zip(vcpus) {
+        kernel_arch::start(number, move || idle(&vcpu))?;
     }
-    Ok(())
+    let info = BootInfo::read(&boot.tree, boot.tree_at)?;
+    let version = boot.domain.processor_version();
+    let frames = boot.domain.frames().to_vec();
+    let memory = Memory::new(Arc::new(boot.domain), frames, boot.vcpus);
+    let (kernel, mut library) = Kernel::new(&first.enter(), memory, &info, version)?;
+    Ok(kernel.run(&first, &mut library))
 }
 
 fn idle(vcpu: &Vcpu) {

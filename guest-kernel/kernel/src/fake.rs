@@ -4,10 +4,8 @@
 use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, SpaceId};
-use crate::pm::PageManager;
 use crate::problem::Problem;
 use crate::process::{Memory, Process};
-use crate::spaces::Spaces;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -49,9 +47,7 @@ impl Fake {
     pub fn with_frames(frames: u64, vcpus: u32) -> (Arc<Fake>, Memory) {
         let memory = alloc::vec![0xa5; (frames * PAGE_SIZE) as usize];
         let machine = Arc::new(Fake(Mutex::new(State { memory, ..State::default() })));
-        let pm = PageManager::new(Some(0..frames * PAGE_SIZE), vcpus);
-        let spaces = Arc::new(Spaces::new(machine.spaces()));
-        (machine.clone(), Memory { machine, pm, spaces })
+        (machine.clone(), Memory::new(machine, Some(0..frames * PAGE_SIZE), vcpus))
     }
 
     /// What is in the machine. It stands still meanwhile.

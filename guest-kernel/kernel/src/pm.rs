@@ -4,7 +4,6 @@
 
 use crate::problem::Problem;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use k42_lib::GuestAddr;
@@ -41,7 +40,7 @@ pub struct PageManager {
 impl PageManager {
     /// A manager of the whole frames within these ranges of guest real addresses, which do not
     /// overlap, for so many vCPUs.
-    pub fn new(ranges: impl IntoIterator<Item = Range<u64>>, vcpus: u32) -> Arc<PageManager> {
+    pub fn new(ranges: impl IntoIterator<Item = Range<u64>>, vcpus: u32) -> PageManager {
         let numbers = ranges
             .into_iter()
             .flat_map(|range| range.start.div_ceil(PAGE_SIZE)..range.end / PAGE_SIZE);
@@ -50,7 +49,7 @@ impl PageManager {
         free.sort_unstable();
         free.reverse();
         let local = (0..vcpus).map(|_| List::default()).collect();
-        Arc::new(PageManager { free: Mutex::new(free), local })
+        PageManager { free: Mutex::new(free), local }
     }
 
     fn local(&self, here: &Here<'_>) -> &Mutex<Vec<Frame>> {

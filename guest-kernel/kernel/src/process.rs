@@ -39,6 +39,18 @@ pub struct Memory {
     pub spaces: Arc<Spaces>,
 }
 
+impl Memory {
+    /// A machine's, with these ranges of guest real addresses to give out, for so many vCPUs.
+    pub fn new(
+        machine: Arc<dyn Machine>,
+        frames: impl IntoIterator<Item = Range<u64>>,
+        vcpus: u32,
+    ) -> Memory {
+        let spaces = Arc::new(Spaces::new(machine.spaces()));
+        Memory { machine, pm: Arc::new(PageManager::new(frames, vcpus)), spaces }
+    }
+}
+
 /// A process's memory.
 #[clustered]
 pub trait Process {

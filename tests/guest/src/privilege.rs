@@ -2,13 +2,12 @@
 
 use crate::{Options, Verdict};
 use alloc::format;
-use alloc::string::String;
-use guest_kernel::Machine;
+use alloc::sync::Arc;
 use guest_kernel::context::Context;
-use guest_kernel::fcm::{Backing, Image};
-use guest_kernel::machine::SpaceId;
-use guest_kernel::pm::PageManager;
-use guest_kernel::process::Process;
+use guest_kernel::fcm::Image;
+use guest_kernel::fcm::computation::{self, Source};
+use guest_kernel::problem::Problem;
+use guest_kernel::process::{self, Memory, Process};
 use guest_kernel::region::Kind;
 use k42_lib::radix::Access;
 use k42_lib::{EffAddr, msr, vector};
@@ -31,17 +30,19 @@ static USER: [u32; 2] = [0x4400_0022, 0x4800_0000];
 const USER_AT: u64 = 0x1_0000;
 
 /// A hypercall from user mode: a program interrupt in the guest's kernel.
-pub fn hypercall_from_user(mut boot: Boot, _: Options) -> Verdict {
-    let mut pm = PageManager::new(boot.domain.frames().iter().cloned());
-    let machine = &mut boot.domain;
-    let no_memory = |_| String::from("no memory");
-    let space = SpaceId(1);
-    let mut process = Process::new(space, &mut pm, machine).map_err(no_memory)?;
+pub fn hypercall_from_user(boot: Boot, _: Options) -> Verdict {
+    let frames = boot.domain.frames().to_vec();
+    let memory = Memory::new(Arc::new(boot.domain), frames, 1);
+    let vcpu = k42_object::vcpus(1).remove(0);
+    let here = &vcpu.enter();
+    let problem = |problem: Problem| format!("{problem:?}");
+    let process = process::create(here, &memory).map_err(problem)?;
     let code = Image { start: guest_address(&raw const USER), size: size_of_val(&USER) as u64 };
     let (range, access) = (USER_AT..USER_AT + 0x1_0000, Access::READ | Access::EXECUTE);
-    process
-        .create_region(range, Kind::Default, access, Backing::Copy(code))
-        .map_err(|error| format!("{error:?}"))?;
+    let fcm = computation::create(here, &memory.machine, &memory.pm, Source::Image(code));
+    let made = fcm.and_then(|fcm| process.create_region(here, range, Kind::Default, access, fcm));
+    made.map_err(problem)?;
+    let (space, machine) = (process.space(here).map_err(problem)?, &memory.machine);
 
     let state = msr::SF | msr::PR | msr::ME | msr::IR | msr::DR | msr::RI | msr::LE;
     let mut context = Context { next: USER_AT, msr: state, ..Context::default() };
@@ -51,9 +52,7 @@ pub fn hypercall_from_user(mut boot: Boot, _: Options) -> Verdict {
         return Err(format!("the first fetch gave interrupt {:#x}", context.vector));
     }
     let at = EffAddr::new(context.next);
-    process
-        .handle_fault(at, Access::EXECUTE, &mut pm, machine)
-        .map_err(|fault| format!("{fault:?}"))?;
+    process.handle_fault(here, at, Access::EXECUTE).map_err(problem)?;
     machine.run(space, &mut context);
     let program = context.vector == u64::from(vector::PROGRAM);
     if program && context.msr & PRIVILEGED != 0 && context.next == USER_AT {

@@ -23,7 +23,7 @@ pub fn time(_: Boot, _: Options) -> Verdict {
 }
 
 /// Counts, ten a second, to `n` or for ever.
-pub fn count(mut boot: Boot, options: Options) -> Verdict {
+pub fn count(boot: Boot, options: Options) -> Verdict {
     let last = options.number("n").unwrap_or(u64::MAX);
     let start = boot.domain.timebase();
     for number in 1..=last {
@@ -37,7 +37,7 @@ pub fn count(mut boot: Boot, options: Options) -> Verdict {
 }
 
 /// Sets up a watchdog of a second, calls it `calls` times in time, and then hangs.
-pub fn watchdog(mut boot: Boot, options: Options) -> Verdict {
+pub fn watchdog(boot: Boot, options: Options) -> Verdict {
     let call = |id: u32| {
         let words = [id, 1];
         let command = xen_sys::sched::SCHEDOP_WATCHDOG.into();

@@ -8,31 +8,41 @@ use crate::{Arguments, Hardware, Linux, Outcome, System};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::Cell;
+use core::ops::DerefMut;
 use guest_kernel::Kernel;
 use guest_kernel::boot_info::{BootInfo, Library};
 use guest_kernel::calls::After;
-use guest_kernel::fake::Fake;
+use guest_kernel::fake::{Fake, State};
 use guest_kernel::fcm::Image;
+use k42_object::Vcpu;
 use kernel_abi::{Call, Error, MAX_ARGUMENTS, Trap};
 use libos::console;
 
 /// The kernel, and how the program ended.
 #[derive(Clone)]
-pub(crate) struct Below(Rc<RefCell<(Kernel<Fake>, Option<u8>)>>);
+pub(crate) struct Below(Rc<Parts>);
+
+struct Parts {
+    machine: Arc<Fake>,
+    vcpu: Vcpu,
+    kernel: Kernel,
+    ended: Cell<Option<u8>>,
+}
 
 impl Trap for Below {
     fn native(&self, r0: u64, arguments: [u64; MAX_ARGUMENTS]) -> u64 {
-        let (kernel, ended) = &mut *self.0.borrow_mut();
+        let Parts { vcpu, kernel, ended, .. } = &*self.0;
         let Some(call) = Call::decode(r0, arguments) else {
             return Error::NoSuchCall.to_register();
         };
-        match kernel.native_call(call) {
+        match kernel.native_call(&vcpu.enter(), call) {
             After::Resume(outcome) => outcome.unwrap_or_else(Error::to_register),
             After::Exit(status) => {
-                *ended = Some(status);
+                ended.set(Some(status));
                 0
             }
         }
@@ -41,13 +51,17 @@ impl Trap for Below {
 
 impl System for Below {
     fn load(&self, from: u64, into: &mut [u8]) {
-        self.0.borrow_mut().0.user_load(from, into).expect("the library checked the pointer");
+        let Parts { machine, vcpu, kernel, .. } = &*self.0;
+        let loaded = kernel.user_load(&vcpu.enter(), machine, from, into);
+        loaded.expect("the library checked the pointer");
     }
     fn store(&self, to: u64, bytes: &[u8]) {
-        self.0.borrow_mut().0.user_store(to, bytes).expect("the library checked the pointer");
+        let Parts { machine, vcpu, kernel, .. } = &*self.0;
+        let stored = kernel.user_store(&vcpu.enter(), machine, to, bytes);
+        stored.expect("the library checked the pointer");
     }
     fn console_read(&self, into: &mut [u8], deadline: u64) -> usize {
-        let machine = &mut self.0.borrow_mut().0.machine;
+        let mut machine = self.machine();
         if machine.input.is_empty() && deadline == u64::MAX {
             machine.input.push_back(console::END);
         }
@@ -58,15 +72,15 @@ impl System for Below {
     }
     fn console_write(&self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        self.0.borrow_mut().0.machine.output.push_str(&text);
+        self.machine().output.push_str(&text);
     }
     fn log(&self, line: &str) {
-        let output = &mut self.0.borrow_mut().0.machine.output;
+        let output = &mut self.machine().output;
         output.push_str(line);
         output.push('\n');
     }
     fn timebase(&self) -> u64 {
-        self.0.borrow().0.machine.time
+        self.machine().time
     }
     fn random(&self) -> u64 {
         4
@@ -92,7 +106,7 @@ pub(crate) fn machine(files: &[(&str, u32, &[u8])]) -> (Linux, Below) {
     files.iter().for_each(|(name, mode, data)| append(&mut image, name, *mode, data));
     append(&mut image, "TRAILER!!!", 0, b"");
     let image: &'static [u8] = Box::leak(image.into_boxed_slice());
-    let (mut fake, pm) = Fake::with_frames(400);
+    let (fake, memory) = Fake::with_frames(400, 1);
     let start = fake.place_image(image);
     let boot = BootInfo {
         device_tree: Image { start, size: 8 },
@@ -100,8 +114,9 @@ pub(crate) fn machine(files: &[(&str, u32, &[u8])]) -> (Linux, Below) {
         library: Library { entry: 0, segments: vec![] },
         program: "/bin/test".into(),
     };
-    let (kernel, _) = Kernel::new(fake, pm, &boot, 0).unwrap();
-    let below = Below(Rc::new(RefCell::new((kernel, None))));
+    let vcpu = k42_object::vcpus(1).remove(0);
+    let (kernel, _) = Kernel::new(&vcpu.enter(), memory, &boot, 0).unwrap();
+    let below = Below(Rc::new(Parts { machine: fake, vcpu, kernel, ended: Cell::new(None) }));
     let hardware =
         Hardware { processor_version: 0x4e_1202, timebase_frequency: 1000, memory_size: 400 << 16 };
     (Linux::new(Box::new(below.clone()), hardware, image).unwrap(), below)
@@ -131,14 +146,17 @@ pub(crate) fn call(linux: &mut Linux, name: &str, arguments: &[u64]) -> Outcome 
 }
 
 impl Below {
+    pub(crate) fn machine(&self) -> impl DerefMut<Target = State> {
+        self.0.machine.state()
+    }
     pub(crate) fn output(&self) -> String {
-        core::mem::take(&mut self.0.borrow_mut().0.machine.output)
+        core::mem::take(&mut self.machine().output)
     }
     pub(crate) fn input(&self, bytes: &[u8]) {
-        self.0.borrow_mut().0.machine.input.extend(bytes);
+        self.machine().input.extend(bytes);
     }
     pub(crate) fn ended(&self) -> Option<u8> {
-        self.0.borrow().1
+        self.0.ended.get()
     }
     pub(crate) fn bytes(&self, at: u64, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
