@@ -8,9 +8,9 @@
 extern crate alloc;
 
 use alloc::sync::Arc;
+use guest_kernel::Kernel;
 use guest_kernel::boot_info::BootInfo;
 use guest_kernel::process::Memory;
-use guest_kernel::Kernel;
 use k42_object::Vcpu;
 use kernel_arch::{Boot, boot, registers};
 

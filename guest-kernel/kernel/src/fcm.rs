@@ -9,9 +9,9 @@
 
 pub mod computation;
 pub mod fixed;
+pub mod frames;
 
 use crate::hat::Hat;
-use crate::pm::Frame;
 use crate::problem::Problem;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -126,6 +126,3 @@ impl Views {
         self.0.extend(new.into_iter().map(|view| (view.key(), view)));
     }
 }
-
-/// An FCM's frames, by page number.
-type Frames = BTreeMap<u64, Frame>;

@@ -202,9 +202,13 @@ impl Hat for Rep {
         let at = page.value();
         let mut mapped = tree.map(&mut tables, at, to.value(), LeafSize::Kib64, access);
         if mapped == Err(MapError::Occupied) {
-            // Another vCPU's fault may have been served while this one came here.
             let there = tree.translate(&tables, at);
-            if there.is_some_and(|leaf| leaf.address == to.value() && leaf.access == access) {
+            if there.is_some_and(|leaf| leaf.address == to.value() && access.contains(leaf.access))
+            {
+                // More is allowed now, by this fault or by another vCPU's. A processor that knows the
+                // page by its earlier rights comes here, too: this one alone has to forget them.
+                tree.protect(&mut tables, at, access);
+                self.shared.machine.invalidate(self.space(here)?, page);
                 return Ok(());
             }
             tree.unmap(&mut tables, at);
@@ -295,7 +299,9 @@ impl TableMemory for Tables<'_> {
             Entry::Table { base, index_bits } if index_bits == size.index_bits() => Some(base),
             _ => None,
         };
-        if let Some((n, base)) = pool.spare.iter().map(fits).enumerate().find_map(|(n, b)| Some((n, b?))) {
+        if let Some((n, base)) =
+            pool.spare.iter().map(fits).enumerate().find_map(|(n, b)| Some((n, b?)))
+        {
             pool.spare.swap_remove(n);
             return Some(base);
         }

@@ -13,8 +13,8 @@ use crate::region::Kind;
 use crate::trap::{Offence, Trap};
 use alloc::string::String;
 use core::ops::Range;
-use k42_lib::radix::Access;
 use k42_lib::msr;
+use k42_lib::radix::Access;
 use k42_object::{Here, Ref, Vcpu};
 use kernel_abi::{Call, Error, PAGE_SIZE};
 

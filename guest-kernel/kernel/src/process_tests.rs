@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::fake::Fake;
-use crate::fcm::computation::{self, Source};
 use crate::fcm::Image;
+use crate::fcm::computation::{self, Source};
 use k42_object::Vcpu;
 use proptest::prelude::*;
 use std::sync::Barrier;
@@ -38,7 +38,12 @@ impl World {
         self.memory.pm.free_frames()
     }
 
-    fn create_in(&self, process: Ref<dyn Process>, pages: Range<u64>, access: Access) -> Result<(), Problem> {
+    fn create_in(
+        &self,
+        process: Ref<dyn Process>,
+        pages: Range<u64>,
+        access: Access,
+    ) -> Result<(), Problem> {
         let here = self.vcpus[0].enter();
         let Memory { machine, pm, .. } = &self.memory;
         let fcm = computation::create(&here, machine, pm, Source::Zeros)?;
@@ -263,8 +268,14 @@ fn a_fork_copies_what_is_stored_to_and_nothing_else() {
     world.store(child, 1, 2).unwrap();
     world.store(parent, 2, 3).unwrap();
     assert_eq!(before - world.free(), 2, "each copied the page that it stored to");
-    assert_eq!((0..5).map(|page| world.load(parent, page).unwrap()).collect::<Vec<u8>>(), [1, 1, 3, 1, 0]);
-    assert_eq!((0..5).map(|page| world.load(child, page).unwrap()).collect::<Vec<u8>>(), [1, 2, 1, 1, 0]);
+    assert_eq!(
+        (0..5).map(|page| world.load(parent, page).unwrap()).collect::<Vec<u8>>(),
+        [1, 1, 3, 1, 0]
+    );
+    assert_eq!(
+        (0..5).map(|page| world.load(child, page).unwrap()).collect::<Vec<u8>>(),
+        [1, 2, 1, 1, 0]
+    );
 }
 
 #[test]
@@ -378,7 +389,8 @@ fn vcpus_fault_at_once() {
         for round in 0..ROUNDS {
             let here = vcpu.enter();
             let own = 100 + number * 8..104 + number * 8;
-            let fcm = computation::create(&here, &memory.machine, &memory.pm, Source::Zeros).unwrap();
+            let fcm =
+                computation::create(&here, &memory.machine, &memory.pm, Source::Zeros).unwrap();
             process.create_region(&here, bytes_of(&own), Kind::Default, rw(), fcm).unwrap();
             for page in own.clone() {
                 let at = EffAddr::new(BASE + page * PAGE_SIZE);

@@ -57,15 +57,21 @@ impl Part {
         let end = range.end.min(self.end());
         let first = self.view.pages.start + (start - self.view.start.value()) / PAGE_SIZE;
         let pages = first..first + (end - start) / PAGE_SIZE;
-        Part { view: View { start: EffAddr::new(start), pages, ..self.view.clone() }, ..self.clone() }
+        Part {
+            view: View { start: EffAddr::new(start), pages, ..self.view.clone() },
+            ..self.clone()
+        }
     }
 
     /// What is left of it without these addresses: the part before them, that after them.
     pub fn outside(&self, range: &Range<u64>) -> Vec<Part> {
         let (start, end) = (self.view.start.value(), self.end());
         let parts = [start..range.start, range.end..end];
-        parts.iter().filter(|part| start <= part.start && part.start < part.end && part.end <= end)
-            .map(|part| self.within(part)).collect()
+        parts
+            .iter()
+            .filter(|part| start <= part.start && part.start < part.end && part.end <= end)
+            .map(|part| self.within(part))
+            .collect()
     }
 
     /// A region like this.

@@ -95,6 +95,8 @@ impl Tree {
     ///
     /// # Errors
     /// See [`MapError`]; a tree that had no memory for a table maps what it mapped before.
+    // Where the size is known, it halves the instructions of a walk.
+    #[inline(always)]
     pub fn map(
         self,
         memory: &mut impl TableMemory,

@@ -12,6 +12,7 @@ mod bench;
 mod create;
 mod disk;
 mod events;
+mod faults;
 mod fuzz;
 mod grants;
 mod isolation;
@@ -57,6 +58,7 @@ const TESTS: &[(&str, Test)] = &[
     ("fuzz", fuzz::fuzz),
     ("attack", attack::attack),
     ("platform", platform::platform),
+    ("faults", faults::faults),
     ("hcall", bench::hypercall),
     ("echo", events::echo),
     ("ping", events::ping),

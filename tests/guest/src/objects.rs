@@ -93,11 +93,7 @@ impl Drop for Rep {
 }
 
 /// A counter with a rep for each `size` vCPUs.
-fn counter(
-    here: &Here<'_>,
-    shared: &Arc<Shared>,
-    size: u32,
-) -> Result<Ref<dyn Counter>, Full> {
+fn counter(here: &Here<'_>, shared: &Arc<Shared>, size: u32) -> Result<Ref<dyn Counter>, Full> {
     let (shared, size) = (shared.clone(), NonZero::new(size).unwrap_or(NonZero::<u32>::MAX));
     here.create(Clustered::per_cluster(size, move |_: &Here<'_>, _| shared.rep()))
 }
@@ -203,12 +199,7 @@ impl Scene {
     }
 
     /// Calls an object: it answers for itself, or is gone.
-    fn call(
-        &self,
-        vcpu: &Vcpu,
-        number: u32,
-        place: &Mutex<Option<(Ref<dyn Counter>, u64)>>,
-    ) {
+    fn call(&self, vcpu: &Vcpu, number: u32, place: &Mutex<Option<(Ref<dyn Counter>, u64)>>) {
         let here = vcpu.enter();
         let Some((counter, name)) = *place.lock() else { return };
         for _ in 0..3 {

@@ -273,6 +273,74 @@ pub fn reserved_late_999(model: Model, clock: Clock) -> anyhow::Result<u64> {
     Ok(reserved_late(model, clock)?.most)
 }
 
+/// What page faults of the K42 kernel take, by kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Instructions of one, from the user's to the same one again.
+    pub count: u64,
+    /// By how many thousandths the domain's vCPUs differ.
+    pub spread: u64,
+}
+
+/// A fault of this kind (`tests/guest/src/faults.rs`), on each of a domain's vCPUs.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn faults(
+    model: Model,
+    clock: Clock,
+    vcpus: u32,
+    kinds: &[&str],
+) -> anyhow::Result<Vec<Fault>> {
+    let guest = describe::bare("guest", "test=faults");
+    let guest = DomainDescription { vcpus, memory: 128 << 20, ..guest };
+    let description = describe::machine("figures-faults", model, vec![guest]);
+    let mut machine = Machine::boot_with(&description, clock.options())?;
+    let mut one = |kind: &&str| {
+        let count = figure(&mut machine, "guest", &format!("fault-{kind}"))?;
+        let spread = figure(&mut machine, "guest", &format!("fault-{kind}-spread"))?;
+        Ok(Fault { count, spread })
+    };
+    kinds.iter().map(&mut one).collect()
+}
+
+/// Instructions of a first store to a page, on one vCPU.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn fault_zero_fill(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    one_fault(model, clock, "zero-fill")
+}
+
+/// The same of a load from a page that is there.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn fault_present(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    one_fault(model, clock, "present")
+}
+
+/// The same of a store to a page of both a parent's and its child's, which copies it.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn fault_fork_store(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    one_fault(model, clock, "fork-store")
+}
+
+/// The same when only one of them is left.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn fault_fork_last(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    one_fault(model, clock, "fork-last")
+}
+
+fn one_fault(model: Model, clock: Clock, kind: &str) -> anyhow::Result<u64> {
+    let found = faults(model, clock, 1, &[kind])?;
+    Ok(found.first().context("one kind, one figure")?.count)
+}
+
 /// A K42 and a Linux domain with the same program, side by side in one machine.
 ///
 /// # Errors

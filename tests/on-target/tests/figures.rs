@@ -13,7 +13,7 @@ const COUNTED: Clock = Clock::Instructions;
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
     for model in MODELS {
-        let name = |what| format!("figures::{}::{what}", model.name());
+        let name = |what: &str| format!("figures::{}::{what}", model.name());
         tests.push(test(name("null_hypercall"), move || null_hypercall(model)));
         tests.push(test(name("event_round_trip"), move || event_round_trip(model)));
         tests.push(test(name("event_upcall"), move || event_upcall(model)));
@@ -28,6 +28,10 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("vcpu_switch_pair"), move || vcpu_switch_pair(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
+        for vcpus in [1, 2, 4, 8] {
+            let name = name(&format!("faults_on_{vcpus}_vcpus"));
+            tests.push(test(name, move || faults(model, vcpus)));
+        }
         tests.push(test(name("linux_operations"), move || linux_operations(model)));
     }
     tests
@@ -105,6 +109,17 @@ fn getppid(model: Model) -> anyhow::Result<()> {
     let pair = figures::side_by_side(model, COUNTED)?;
     within("reflected getppid", pair.k42, "reflected-getppid")?;
     anyhow::ensure!(pair.k42 < pair.linux, "{} instructions, Linux {}", pair.k42, pair.linux);
+    Ok(())
+}
+
+/// Every vCPU takes what the first one does: nothing is shared, and nobody waits.
+fn faults(model: Model, vcpus: u32) -> anyhow::Result<()> {
+    let kinds = ["zero-fill", "present", "fork-load", "fork-store", "fork-last"];
+    for (kind, fault) in kinds.iter().zip(figures::faults(model, COUNTED, vcpus, &kinds)?) {
+        within(kind, fault.count, &format!("fault-{kind}"))?;
+        let figures::Fault { spread, .. } = fault;
+        anyhow::ensure!(spread <= 20, "{kind}: {spread} thousandths more on some vCPU");
+    }
     Ok(())
 }
 

@@ -13,7 +13,8 @@
 //! A load maps the ancestor's page without the right to store, a store copies it first. An ancestor that
 //! only one has below itself is no ancestor any more: its pages become those of that one, without a copy.
 
-use super::{Fcm, Frames, Image, View, Views};
+use super::frames::Frames;
+use super::{Fcm, Image, View, Views};
 use crate::hat::Hat;
 use crate::machine::Machine;
 use crate::pm::{Frame, PageManager};
@@ -46,7 +47,7 @@ pub fn create(
     pm: &Arc<PageManager>,
     source: Source,
 ) -> Result<Ref<dyn Fcm>, Problem> {
-    let pages = Pages { frames: Frames::new(), below: None, pm: pm.clone() };
+    let pages = Pages { frames: Frames::default(), below: None, pm: pm.clone() };
     object(here, Computation::new(machine.clone(), pm.clone(), source, pages))
 }
 
@@ -76,7 +77,8 @@ struct Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        self.pm.release_all(mem::take(&mut self.frames).into_values());
+        let frames = mem::take(&mut self.frames).into_frames();
+        self.pm.release_all(frames.map(|(_, frame)| frame));
     }
 }
 
@@ -88,7 +90,7 @@ impl Pages {
                 Ok(only) => {
                     let mut only = only.into_inner();
                     self.below = only.below.take();
-                    for (number, frame) in mem::take(&mut only.frames) {
+                    for (number, frame) in mem::take(&mut only.frames).into_frames() {
                         // What was stored since hides the older page.
                         if let Some(newer) = self.frames.insert(number, frame)
                             && let Some(older) = self.frames.insert(number, newer)
@@ -112,7 +114,7 @@ impl Pages {
             let mut ancestor = ancestor.lock();
             // One that only this ancestor has below: earlier children have ended.
             ancestor.collapse();
-            if let Some(frame) = ancestor.frames.get(&number) {
+            if let Some(frame) = ancestor.frames.get(number) {
                 return Some(frame.address());
             }
             next = ancestor.below.clone();
@@ -154,9 +156,11 @@ impl Fcm for Computation {
         let State { views, pages } = &mut *self.state.lock();
         let range = old.as_ref().map_or(0..0, |view| view.pages.clone());
         views.replace(here, old, new);
-        let unseen: Vec<u64> = pages.frames.range(range).map(|(number, _)| *number).collect();
-        for number in unseen.into_iter().filter(|number| !views.shows(*number)) {
-            if let Some(frame) = pages.frames.remove(&number) {
+        for number in pages.frames.numbers(range) {
+            if views.shows(number) {
+                continue;
+            }
+            if let Some(frame) = pages.frames.remove(number) {
                 self.pm.release(here, frame);
             }
         }
@@ -177,8 +181,10 @@ impl Fcm for Computation {
         let State { views, pages } = &mut *self.state.lock();
         let view = views.find(view, number)?;
         let mut allowed = view.access;
-        pages.collapse();
-        let own = pages.frames.get(&number).map(Frame::address);
+        if pages.below.is_some() {
+            pages.collapse();
+        }
+        let own = pages.frames.get(number).map(Frame::address);
         let at = match own.map(Ok).or_else(|| pages.in_ancestor(number).map(Err)) {
             Some(Ok(own)) => own,
             Some(Err(at)) if !access.contains(Access::WRITE) => {
@@ -214,17 +220,17 @@ impl Fcm for Computation {
         let State { views, pages } = &mut *self.state.lock();
         pages.collapse();
         let pm = || self.pm.clone();
-        if !pages.frames.is_empty() {
-            for number in pages.frames.keys() {
-                for view in views.of(*number).filter(|view| view.access.contains(Access::WRITE)) {
-                    view.hat.protect(here, view.address(*number), view.access - Access::WRITE)?;
+        if pages.frames.len() != 0 {
+            for number in pages.frames.numbers(0..u64::MAX) {
+                for view in views.of(number).filter(|view| view.access.contains(Access::WRITE)) {
+                    view.hat.protect(here, view.address(number), view.access - Access::WRITE)?;
                 }
             }
             let frames = mem::take(&mut pages.frames);
             let ancestor = Pages { frames, below: pages.below.take(), pm: pm() };
             pages.below = Some(Arc::new(Mutex::new(ancestor)));
         }
-        let child = Pages { frames: Frames::new(), below: pages.below.clone(), pm: pm() };
+        let child = Pages { frames: Frames::default(), below: pages.below.clone(), pm: pm() };
         object(here, Computation::new(self.machine.clone(), pm(), self.source, child))
     }
 
