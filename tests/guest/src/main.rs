@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod attack;
 mod bench;
+mod costs;
 mod create;
 mod disk;
 mod events;
@@ -74,7 +75,10 @@ const TESTS: &[(&str, Test)] = &[
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),
     ("bug", vcpus::bug),
+    ("interrupted", vcpus::interrupted),
     ("objects", objects::objects),
+    ("calls", costs::calls),
+    ("increments", costs::counters),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
     ("timer", latency::timer),

@@ -4,10 +4,12 @@
 //! The second vCPU stays in real mode with interrupts off. It has its own `vcpu_info`.
 
 use crate::events::{SHARED, map_shared_page, operation, take};
+use crate::privilege::User;
 use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicU64, Ordering};
+use guest_kernel::context::Context;
 use hv_abi::xen::{VcpuGuestContext, stub};
 use kernel_arch::{Boot, guest_address, hypercall, hypercall::Hypervisor, registers};
 use xen_sys::{event_channel as op, sched, vcpu, xen};
@@ -207,6 +209,33 @@ core::arch::global_asm!(
 
 unsafe extern "C" {
     fn switch_start();
+}
+
+/// The second vCPU runs a user that does nothing for ever: each of the first one's wake-ups brings it
+/// back.
+pub fn interrupted(boot: Boot, _: Options) -> Verdict {
+    /// Branches to themselves.
+    static FOREVER: [u32; 2] = [0x4800_0000; 2];
+    static CAME: AtomicU64 = AtomicU64::new(0);
+    let mut user = User::new(boot.domain, &FOREVER)?;
+    kernel_arch::start(1, move || {
+        let told = |context: &Context| context.vector == u64::from(k42_lib::vector::DOORBELL);
+        while user.run().is_ok_and(told) {
+            CAME.fetch_add(1, Ordering::AcqRel);
+            kernel_arch::wake(0);
+        }
+        CAME.store(u64::MAX, Ordering::Release);
+        kernel_arch::wake(0);
+    })?;
+    for round in 0..ROUNDS {
+        kernel_arch::wake(1);
+        // The first time it is told may be that it has been started.
+        while CAME.load(Ordering::Acquire) <= round {
+            kernel_arch::sleep(u64::MAX);
+        }
+    }
+    let came = CAME.load(Ordering::Acquire);
+    if came <= ROUNDS + 1 { Ok(()) } else { Err(format!("{came} interrupts for {ROUNDS}")) }
 }
 
 /// One of the vCPUs loads from an address that is not mapped, while the others sleep.
