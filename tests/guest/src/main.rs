@@ -23,6 +23,7 @@ mod objects;
 mod platform;
 mod privilege;
 mod random;
+mod siblings;
 mod talk;
 mod trace;
 mod upcall;
@@ -74,8 +75,8 @@ const TESTS: &[(&str, Test)] = &[
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),
-    ("bug", vcpus::bug),
-    ("interrupted", vcpus::interrupted),
+    ("bug", siblings::bug),
+    ("interrupted", siblings::interrupted),
     ("objects", objects::objects),
     ("calls", costs::calls),
     ("increments", costs::counters),
