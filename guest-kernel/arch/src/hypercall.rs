@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use hv_abi::table::MAX_ARGUMENTS;
 use hv_abi::{Trap, common, xen};
 use k42_lib::GuestAddr;
-use xen_sys::plain::Plain;
+use xen_sys::plain::Field;
 use xen_sys::{memory, sched, version, xen as numbers};
 
 /// A shutdown code that carries an exit status in its low byte.
@@ -77,13 +77,13 @@ pub fn yield_now() {
 }
 
 /// Makes a call about one of the domain's vCPUs; 0 or more, or a negative errno.
-pub fn vcpu_op<T: Plain>(command: u32, number: u32, argument: &T) -> i64 {
+pub fn vcpu_op<T: Field>(command: u32, number: u32, argument: &T) -> i64 {
     let at = crate::guest_address(&raw const *argument);
     xen::stub::vcpu_op(&Hypervisor, command.into(), number.into(), at)[0].cast_signed()
 }
 
 /// Makes a call about event channels, which may write to its argument; 0, or a negative errno.
-pub fn event_channel_op<T: Plain>(command: u32, argument: &mut T) -> i64 {
+pub fn event_channel_op<T: Field>(command: u32, argument: &mut T) -> i64 {
     let at = crate::guest_address(&raw mut *argument);
     xen::stub::event_channel_op(&Hypervisor, command.into(), at)[0].cast_signed()
 }

@@ -13,7 +13,7 @@ mod vcpus;
 mod xen;
 
 use crate::random::Random;
-use crate::vcpus::{start_second, vcpu_op};
+use crate::vcpus::start_second;
 use crate::{Options, Verdict, say};
 use alloc::boxed::Box;
 use core::ptr;
@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use ground::Ground;
 use hv_abi::table::MAX_ARGUMENTS;
 use hv_abi::{Number, Trap};
-use kernel_arch::hypercall::Hypervisor;
+use kernel_arch::hypercall::{Hypervisor, vcpu_op};
 use kernel_arch::{Boot, bug, entry, registers};
 use xen_sys::vcpu;
 

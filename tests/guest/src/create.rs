@@ -8,10 +8,11 @@ use alloc::string::String;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hv_abi::guest::Domctl;
 use hv_abi::xen::{ARCH_LITTLE_ENDIAN, VcpuGuestContext, stub};
-use kernel_arch::{Boot, entry, guest_address, hypercall::Hypervisor, registers};
+use kernel_arch::hypercall::{self, Hypervisor};
+use kernel_arch::{Boot, entry, guest_address, registers};
 use xen_sys::domctl::{self, CreateDomain, MaxMem, VcpuContext};
 use xen_sys::memory::{self, AddToPhysmapBatch, RemoveFromPhysmap, Reservation};
-use xen_sys::{Handle, sched, xen};
+use xen_sys::{Handle, xen};
 
 /// Measurements; the median counts.
 const ROUNDS: usize = 11;
@@ -123,7 +124,7 @@ fn first() -> u64 {
     // SAFETY: as in `launch`; both sides write whole words.
     let time = unsafe { AtomicU64::from_ptr(((WINDOW << 12) + TIME) as *mut u64) };
     while time.load(Ordering::Acquire) == 0 {
-        stub::sched_op(&Hypervisor, sched::SCHEDOP_YIELD.into(), k42_lib::GuestAddr::new(0));
+        hypercall::yield_now();
     }
     time.load(Ordering::Acquire)
 }

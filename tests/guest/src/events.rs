@@ -9,10 +9,9 @@ use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
 use core::arch::asm;
-use hv_abi::xen::stub;
 use k42_lib::{GuestAddr, msr};
-use kernel_arch::{Boot, guest_address, hypercall, hypercall::Hypervisor, registers};
-use xen_sys::{event_channel as op, memory, xen};
+use kernel_arch::{Boot, hypercall, registers};
+use xen_sys::{event_channel as op, xen};
 
 /// Where the shared page is put: 1 TiB, beyond any memory of a test.
 pub const SHARED: u64 = 1 << 40;
@@ -54,22 +53,14 @@ pub fn take(at: u64) -> u64 {
 }
 
 /// Makes a call whose argument is these words; the result, and the words afterwards.
-pub fn operation<const N: usize>(command: u32, words: [u32; N]) -> (i64, [u32; N]) {
-    let at = guest_address(&raw const words);
-    let result = stub::event_channel_op(&Hypervisor, command.into(), at)[0];
-    // SAFETY: the hypervisor has written to them behind the compiler's back.
-    let after = unsafe { core::ptr::read_volatile(&raw const words) };
-    (result.cast_signed(), after)
+pub fn operation<const N: usize>(command: u32, mut words: [u32; N]) -> (i64, [u32; N]) {
+    let result = hypercall::event_channel_op(command, &mut words);
+    (result, words)
 }
 
 /// Maps the page that the domain shares with the hypervisor at [`SHARED`].
 pub fn map_shared_page() -> Verdict {
-    let mut words = [0u64; 3];
-    words[0] = u64::from(xen::DOMID_SELF) | u64::from(memory::XENMAPSPACE_SHARED_INFO) << 32;
-    words[2] = SHARED >> 12;
-    let command = memory::XENMEM_ADD_TO_PHYSMAP.into();
-    let at: GuestAddr = guest_address(&raw const words);
-    match stub::memory_op(&Hypervisor, command, at)[0].cast_signed() {
+    match hypercall::map_shared_page(GuestAddr::new(SHARED)) {
         0 => Ok(()),
         error => Err(format!("the shared page cannot be mapped: {error}")),
     }
@@ -121,7 +112,7 @@ pub fn ping(_: Boot, _: Options) -> Verdict {
         match (result, words[2]) {
             (0, PORT) => break,
             (0, port) => return Err(format!("connected as port {port}")),
-            _ => yield_now(), // the other has not made it yet
+            _ => hypercall::yield_now(), // the other has not made it yet
         }
     }
     wait(); // connecting makes the own end pending
@@ -139,9 +130,4 @@ fn round_trips(count: u64) -> Result<(), String> {
         wait();
     }
     Ok(())
-}
-
-fn yield_now() {
-    let command = xen_sys::sched::SCHEDOP_YIELD.into();
-    stub::sched_op(&Hypervisor, command, GuestAddr::new(0));
 }

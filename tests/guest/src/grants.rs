@@ -10,8 +10,8 @@ use alloc::format;
 use alloc::string::String;
 use core::cell::UnsafeCell;
 use hv_abi::xen::stub;
-use k42_lib::GuestAddr;
-use kernel_arch::{Boot, entry, guest_address, hypercall::Hypervisor, registers};
+use kernel_arch::hypercall::{Hypervisor, yield_now};
+use kernel_arch::{Boot, entry, guest_address, registers};
 use xen_sys::grant_table::{
     GNTCOPY_DEST_GREF, GNTCOPY_SOURCE_GREF, GNTMAP_HOST_MAP, GNTMAP_READONLY, GNTST_OKAY,
     GNTTABOP_COPY, GNTTABOP_MAP_GRANT_REF, GNTTABOP_UNMAP_GRANT_REF, GTF_PERMIT_ACCESS,
@@ -67,11 +67,6 @@ fn store(at: u64, word: u64) {
 fn enter_real_mode() {
     // SAFETY: the kernel's addresses mean the same in real mode.
     unsafe { entry::set_machine_state(entry::REAL_MSR) };
-}
-
-fn yield_now() {
-    let command = xen_sys::sched::SCHEDOP_YIELD.into();
-    stub::sched_op(&Hypervisor, command, GuestAddr::new(0));
 }
 
 fn wait_for(at: u64, word: u64) {

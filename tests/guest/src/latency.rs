@@ -6,11 +6,11 @@
 
 use crate::events::operation;
 use crate::upcall::{bind_timer, start, wait};
-use crate::vcpus::vcpu_op;
 use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::vec::Vec;
-use kernel_arch::{Boot, hypercall, registers};
+use kernel_arch::hypercall::{self, vcpu_op};
+use kernel_arch::{Boot, registers};
 use xen_sys::{event_channel as op, vcpu, xen};
 
 /// Rounds before and in a measurement.

@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod attack;
 mod bench;
+mod costs;
 mod create;
 mod disk;
 mod events;
@@ -23,6 +24,7 @@ mod objects;
 mod platform;
 mod privilege;
 mod random;
+mod siblings;
 mod talk;
 mod trace;
 mod upcall;
@@ -75,8 +77,11 @@ const TESTS: &[(&str, Test)] = &[
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),
-    ("bug", vcpus::bug),
+    ("bug", siblings::bug),
+    ("interrupted", siblings::interrupted),
     ("objects", objects::objects),
+    ("calls", costs::calls),
+    ("increments", costs::counters),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
     ("timer", latency::timer),

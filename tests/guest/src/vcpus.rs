@@ -1,16 +1,18 @@
 //! A domain of two vCPUs: the second starts, the two tell each other things in turns, each has its
 //! timer, the second goes down and comes up again.
 //!
-//! The second vCPU stays in real mode with interrupts off. It has its own `vcpu_info`.
+//! The second vCPU stays in real mode with interrupts off. It has its own `vcpu_info`, and no block of the
+//! kernel's.
 
 use crate::events::{SHARED, map_shared_page, operation, take};
 use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
 use core::sync::atomic::{AtomicU64, Ordering};
-use hv_abi::xen::{VcpuGuestContext, stub};
-use kernel_arch::{Boot, guest_address, hypercall, hypercall::Hypervisor, registers};
-use xen_sys::{event_channel as op, sched, vcpu, xen};
+use hv_abi::xen::VcpuGuestContext;
+use kernel_arch::hypercall::{self, vcpu_op};
+use kernel_arch::{Boot, guest_address, registers};
+use xen_sys::{event_channel as op, vcpu, xen};
 
 /// The ports, in the order in which they are bound: what tells each vCPU, and each one's timer.
 const TELLS: [u32; 2] = [1, 2];
@@ -49,12 +51,6 @@ core::arch::global_asm!(
 
 unsafe extern "C" {
     fn second_start();
-}
-
-/// Makes a call about one of the domain's vCPUs.
-pub fn vcpu_op<T>(command: u32, number: u64, argument: &T) -> i64 {
-    let at = guest_address(&raw const *argument);
-    stub::vcpu_op(&Hypervisor, command.into(), number, at)[0].cast_signed()
 }
 
 fn bind(command: u32, words: [u32; 3], want: u32) -> Verdict {
@@ -99,7 +95,7 @@ fn time(me: usize) -> bool {
         let due = registers::timebase() + TICKS;
         let argument =
             vcpu::SetSingleshotTimer { timeout_abs_ns: due * 125 / 64, flags: 0, _hole: [0; 4] };
-        let set = vcpu_op(vcpu::VCPUOP_SET_SINGLESHOT_TIMER, me as u64, &argument);
+        let set = vcpu_op(vcpu::VCPUOP_SET_SINGLESHOT_TIMER, me as u32, &argument);
         wait(me, TIMERS[me]);
         set == 0 && registers::timebase() + 1 >= due
     })
@@ -174,10 +170,6 @@ pub fn start_second(run: extern "C" fn() -> !) -> Verdict {
 /// first one counts.
 pub fn switches(_: Boot, _: Options) -> Verdict {
     map_shared_page()?;
-    let yield_now = || {
-        let at = k42_lib::GuestAddr::new(0);
-        stub::sched_op(&Hypervisor, sched::SCHEDOP_YIELD.into(), at);
-    };
     let at = guest_address(switch_start as *const ()).value();
     let stack = guest_address(STACK.as_ptr_range().end).value() - 128;
     let context =
@@ -186,9 +178,9 @@ pub fn switches(_: Boot, _: Options) -> Verdict {
     if steps != [0; 2] {
         return Err(format!("the second vCPU: {steps:?}"));
     }
-    (0..100).for_each(|_| yield_now());
+    (0..100).for_each(|_| hypercall::yield_now());
     let start = registers::timebase();
-    (0..ROUNDS).for_each(|_| yield_now());
+    (0..ROUNDS).for_each(|_| hypercall::yield_now());
     let ticks = registers::timebase() - start;
     say!("BENCH vcpu-switch-pair {} insns", ticks * 1000 / 512 / ROUNDS);
     Ok(())
@@ -207,24 +199,4 @@ core::arch::global_asm!(
 
 unsafe extern "C" {
     fn switch_start();
-}
-
-/// One of the vCPUs loads from an address that is not mapped, while the others sleep.
-pub fn bug(boot: Boot, options: Options) -> Verdict {
-    /// 64 GiB: there is no memory.
-    const NOWHERE: u64 = 64 << 30;
-    let wrong = options.number("vcpu");
-    for number in 1..boot.vcpus {
-        kernel_arch::start(number, move || {
-            if wrong == Some(number.into()) {
-                // SAFETY: a load that never ends well.
-                unsafe { core::arch::asm!("ld {0}, 0({0})", inout(reg_nonzero) NOWHERE => _) };
-            }
-            loop {
-                kernel_arch::sleep(u64::MAX);
-            }
-        })?;
-    }
-    (0..SPINS).for_each(|_| kernel_arch::sleep(u64::MAX));
-    Err(String::from("nobody has told it"))
 }

@@ -4,7 +4,6 @@
 //! times of the machine and how long the hypervisor says that it ran. `test=periods` says how long
 //! it ran in the least of many periods. Neither ends: there is to be work until everybody has counted.
 
-use crate::vcpus::vcpu_op;
 use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
@@ -12,6 +11,7 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hv_abi::xen::VcpuGuestContext;
+use kernel_arch::hypercall::vcpu_op;
 use kernel_arch::{Boot, guest_address, registers};
 use xen_sys::vcpu;
 
@@ -51,7 +51,7 @@ struct Sample {
 
 fn sample(number: usize) -> Result<Sample, String> {
     let times = [0u64; size_of::<vcpu::RunstateInfo>() / 8];
-    let result = vcpu_op(vcpu::VCPUOP_GET_RUNSTATE_INFO, number as u64, &times);
+    let result = vcpu_op(vcpu::VCPUOP_GET_RUNSTATE_INFO, number as u32, &times);
     if result != 0 {
         return Err(format!("the times of vCPU {number}: {result}"));
     }
@@ -77,7 +77,7 @@ fn start_others(count: usize) -> Verdict {
             argument: guest_address(slot).value(),
             flags: VcpuGuestContext::LITTLE_ENDIAN,
         };
-        let number = number as u64;
+        let number = number as u32;
         let steps = [
             vcpu_op(vcpu::VCPUOP_INITIALISE, number, &context),
             vcpu_op(vcpu::VCPUOP_UP, number, &0u64),

@@ -138,6 +138,53 @@ pub fn vcpu_switch_pair(model: Model, clock: Clock) -> anyhow::Result<u64> {
     figure(&mut machine, "guest", "vcpu-switch-pair")
 }
 
+/// Instructions that clustered objects take, on one vCPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Objects {
+    /// A call of a method that does nothing.
+    pub call: u64,
+    /// The same of the rep, by a pointer that is in registers.
+    pub virtual_call: u64,
+    /// An activation, begun and ended.
+    pub activation: u64,
+    /// A call that finds no translation, of an object with a rep for this vCPU.
+    pub miss: u64,
+    /// The same of an object whose rep is to be made.
+    pub first_call: u64,
+}
+
+/// What clustered objects take.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn objects(model: Model, clock: Clock) -> anyhow::Result<Objects> {
+    let domains = vec![describe::bare("guest", "test=calls")];
+    let description = describe::machine("figures-objects", model, domains);
+    let mut machine = Machine::boot_with(&description, clock.options())?;
+    let mut figure = |name| figure(&mut machine, "guest", name);
+    Ok(Objects {
+        call: figure("object-call")?,
+        virtual_call: figure("virtual-call")?,
+        activation: figure("activation")?,
+        first_call: figure("object-first-call")?,
+        miss: figure("object-miss")?,
+    })
+}
+
+/// Instructions of a thousand increments of a counter, by each vCPU of a domain in turn: with one rep
+/// for all, and with a rep for each.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn increments(model: Model, clock: Clock, vcpus: u32) -> anyhow::Result<[u64; 2]> {
+    let mut guest = describe::bare("guest", "test=increments");
+    guest.vcpus = vcpus;
+    let description = describe::machine("figures-increments", model, vec![guest]);
+    let mut machine = Machine::boot_with(&description, clock.options())?;
+    let shared = figure(&mut machine, "guest", "counter-shared")?;
+    Ok([shared, figure(&mut machine, "guest", "counter-own")?])
+}
+
 /// Instructions of an event's way. With two processors they are those of both together: the emulator
 /// runs one of them at a time.
 #[derive(Clone, Copy, Debug)]

@@ -26,6 +26,8 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("lan_frame"), move || lan_frame(model)));
         tests.push(test(name("disk_read"), move || disk_read(model)));
         tests.push(test(name("vcpu_switch_pair"), move || vcpu_switch_pair(model)));
+        tests.push(test(name("objects"), move || objects(model)));
+        tests.push(test(name("increments"), move || increments(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
         for vcpus in [1, 2, 4, 8] {
@@ -103,6 +105,29 @@ fn lan_frame(model: Model) -> anyhow::Result<()> {
 
 fn vcpu_switch_pair(model: Model) -> anyhow::Result<()> {
     within("pair of switches", figures::vcpu_switch_pair(model, COUNTED)?, "vcpu-switch-pair")
+}
+
+fn objects(model: Model) -> anyhow::Result<()> {
+    let figures = figures::objects(model, COUNTED)?;
+    println!("{figures:?}");
+    within("call of an object", figures.call, "object-call")?;
+    within("activation", figures.activation, "activation")?;
+    within("miss", figures.miss, "object-miss")?;
+    within("first call", figures.first_call, "object-first-call")
+}
+
+/// The same for 1, 2, 4 and 8 vCPUs, within 2 %.
+fn increments(model: Model) -> anyhow::Result<()> {
+    let one = figures::increments(model, COUNTED, 1)?;
+    for vcpus in [2, 4, 8] {
+        let many = figures::increments(model, COUNTED, vcpus)?;
+        println!("{vcpus}: {one:?} {many:?}");
+        for (one, many) in one.into_iter().zip(many) {
+            let flat = one > 0 && many * 100 <= one * 102 && one * 100 <= many * 102;
+            anyhow::ensure!(flat, "a thousand increments: {one} on one vCPU, {many} on {vcpus}");
+        }
+    }
+    within("a thousand increments", one[1], "counter-own")
 }
 
 fn getppid(model: Model) -> anyhow::Result<()> {

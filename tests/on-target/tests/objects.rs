@@ -37,7 +37,7 @@ fn run(model: Model, vcpus: u32, options: &str) -> anyhow::Result<()> {
     description.processors = 2;
     let mut machine = Machine::boot(&description)?;
     let mut guest = machine.console("guest");
-    let verdict = guest.expect(r"^(ok|not ok) .*$")?;
+    let verdict = guest.expect(r"^(ok|not ok) .*\n")?;
     anyhow::ensure!(verdict == "ok", "the guest says: {}", guest.said());
     let lines: Vec<&str> = guest.said().lines().map(str::trim_end).collect();
     for vcpu in 0..vcpus {

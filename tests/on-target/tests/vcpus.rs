@@ -7,22 +7,28 @@ use crate::test;
 
 pub fn tests() -> Vec<Trial> {
     let two = [Model::Powernv9, Model::Powernv10, Model::Pseries9].map(|model| {
-        test(format!("vcpus::{}::tell_each_other_and_wait", model.name()), move || run(model, 2))
+        test(format!("vcpus::{}::tell_each_other_and_wait", model.name()), move || {
+            run(model, "vcpus", 2)
+        })
     });
     let mut tests = Vec::from(two);
-    tests.push(test("vcpus::share_a_processor", || run(Model::Powernv9, 1)));
+    tests.push(test("vcpus::share_a_processor", || run(Model::Powernv9, "vcpus", 1)));
+    for (model, processors) in [(Model::Powernv9, 1), (Model::Powernv9, 2), (Model::Pseries9, 2)] {
+        let title = format!("vcpus::{}::wake_from_a_user_{processors}", model.name());
+        tests.push(test(title, move || run(model, "interrupted", processors)));
+    }
     tests
 }
 
 /// The guest judges by itself.
-fn run(model: Model, processors: u32) -> anyhow::Result<()> {
-    let mut guest = describe::bare("guest", "test=vcpus");
+fn run(model: Model, what: &str, processors: u32) -> anyhow::Result<()> {
+    let mut guest = describe::bare("guest", &format!("test={what}"));
     guest.vcpus = 2;
-    let title = format!("vcpus-{}-{processors}", model.name());
+    let title = format!("vcpus-{what}-{}-{processors}", model.name());
     let mut description = describe::machine(&title, model, vec![guest]);
     description.processors = processors;
     let mut machine = Machine::boot(&description)?;
-    let verdict = machine.console("guest").expect(r"^(ok|not ok) .*$")?;
+    let verdict = machine.console("guest").expect(r"^(ok|not ok) .*\n")?;
     anyhow::ensure!(verdict == "ok", "the guest says: {}", machine.console("guest").said());
     machine.console("guest").ends_with(&Ending::Exit(0))
 }
