@@ -2,6 +2,7 @@
 //! a block is less than 16 bytes larger than what it is for, or less than a fifth of it is wasted.
 
 use core::alloc::Layout;
+use core::cell::Cell;
 
 /// The sizes of blocks, in bytes.
 pub const SIZES: [usize; 24] = [
@@ -41,18 +42,20 @@ impl Class {
         (0..SIZES.len() as u8).map(Class)
     }
 
-    /// The class whose blocks serve; none if that is no small matter.
+    /// The class whose blocks serve; none if none is large enough.
     ///
     /// A block that is aligned to its own size's largest power of two is aligned well enough if the size
     /// is a multiple of the alignment. So it is for all classes of a size that is one: where classes are
     /// farther apart than the alignment's multiples, each multiple has a class of its own size.
     #[inline(always)]
     pub(crate) fn of(layout: Layout) -> Option<Class> {
-        let mut size = layout.size();
-        if layout.align() > STEP {
-            size = layout.pad_to_align().size();
-        }
-        BY_STEPS.get(size.div_ceil(STEP)).copied()
+        BY_STEPS.get(steps(layout)).copied()
+    }
+
+    /// Whether there is one.
+    #[inline(always)]
+    pub(crate) fn serves(layout: Layout) -> bool {
+        layout.size() <= LARGEST && layout.align() <= LARGEST
     }
 
     /// Bytes of a block.
@@ -61,16 +64,51 @@ impl Class {
     }
 }
 
-/// Something for each class. As many as a power of two, so that no index needs a test.
-pub(crate) struct ByClass<T>(pub(crate) [T; 32]);
+/// How many steps of size a block needs.
+#[inline(always)]
+fn steps(layout: Layout) -> usize {
+    let mut size = layout.size();
+    if layout.align() > STEP {
+        size = layout.pad_to_align().size();
+    }
+    // No layout has so many bytes that this is too many.
+    size.wrapping_add(STEP - 1) / STEP
+}
 
-const _: () = assert!(SIZES.len() <= 32);
+/// Something for each class, found by a layout without a look at which class it is: in a place for each
+/// number of steps.
+pub(crate) struct BySteps<T>(pub(crate) [Cell<T>; PLACES]);
+
+/// So many places are that.
+pub(crate) const PLACES: usize = BY_STEPS.len();
+
+impl<T: Copy> BySteps<T> {
+    /// What serves a layout; none if no class does.
+    #[inline(always)]
+    pub(crate) fn get(&self, layout: Layout) -> Option<T> {
+        self.0.get(steps(layout)).map(Cell::get)
+    }
+
+    /// That of a class.
+    pub(crate) fn of(&self, class: Class) -> T {
+        self.0[class.size() / STEP].get()
+    }
+
+    /// Sets that of a class.
+    pub(crate) fn set(&self, class: Class, value: T) {
+        let smaller = usize::from(class.0).checked_sub(1).map(|class| SIZES[class] / STEP);
+        let first = smaller.map_or(0, |steps| steps + 1);
+        self.0[first..=class.size() / STEP].iter().for_each(|place| place.set(value));
+    }
+}
+
+/// Something for each class.
+pub(crate) struct ByClass<T>(pub(crate) [T; SIZES.len()]);
 
 impl<T> ByClass<T> {
     /// That of a class.
-    #[inline(always)]
     pub(crate) fn of(&self, class: Class) -> &T {
-        &self.0[usize::from(class.0) % 32]
+        &self.0[usize::from(class.0)]
     }
 }
 

@@ -35,10 +35,9 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
     /// neither of this vCPU's nor of its node's.
     #[inline]
     pub fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let Some(class) = Class::of(layout) else { return self.allocate_pages(layout) };
-        match self.here().current(class).take() {
-            Some(block) => Some(block.into_raw()),
-            None => self.allocate_slowly(class),
+        match self.here().current(layout).map(|slab| slab.take()) {
+            Some(Some(block)) => Some(block.into_raw()),
+            _ => self.allocate_slowly(layout),
         }
     }
 
@@ -48,7 +47,7 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
     /// These pools gave it with this layout, and nobody uses it any more.
     #[inline]
     pub unsafe fn free(&self, at: NonNull<u8>, layout: Layout) {
-        if Class::of(layout).is_none() {
+        if !Class::serves(layout) {
             // SAFETY: the caller's promise.
             return unsafe { self.free_pages(at, layout) };
         }
@@ -152,7 +151,8 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
     /// A block of a class whose slab has none left: of what has come home, or of another of its slabs, or of
     /// a new one.
     #[cold]
-    fn allocate_slowly(&self, class: Class) -> Option<NonNull<u8>> {
+    fn allocate_slowly(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let Some(class) = Class::of(layout) else { return self.allocate_pages(layout) };
         let here = self.here();
         self.receive();
         let mut block = here.take(class);
@@ -187,7 +187,6 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
         unsafe { self.node().give_slab(at) };
     }
 
-    #[cold]
     fn allocate_pages(&self, layout: Layout) -> Option<NonNull<u8>> {
         let at = self.node().take(layout);
         at.or_else(|| {

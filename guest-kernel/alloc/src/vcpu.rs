@@ -2,16 +2,17 @@
 //! ones; for each other vCPU the blocks that are to go there; its counts; and its inbox.
 
 use crate::block::Block;
-use crate::class::{ByClass, Class};
+use crate::class::{ByClass, BySteps, Class, PLACES, SIZES};
 use crate::counts::{Count, Counts};
 use crate::remote::{Inbox, Outgoing};
 use crate::slab::{Slab, Slabs};
+use core::alloc::Layout;
 use core::cell::Cell;
 
 /// One vCPU's pools. All but the inbox and the counts is looked at by that vCPU alone.
 #[repr(align(128))]
 pub(crate) struct Vcpu<const VCPUS: usize> {
-    current: ByClass<Cell<Slab>>,
+    current: BySteps<Slab>,
     partial: ByClass<Slabs>,
     pub(crate) outgoing: [Outgoing; VCPUS],
     pub(crate) counts: Counts<Count>,
@@ -21,23 +22,23 @@ pub(crate) struct Vcpu<const VCPUS: usize> {
 impl<const VCPUS: usize> Vcpu<VCPUS> {
     pub(crate) const fn new() -> Vcpu<VCPUS> {
         Vcpu {
-            current: ByClass([const { Cell::new(Slab::nothing()) }; 32]),
-            partial: ByClass([const { Slabs::empty() }; 32]),
+            current: BySteps([const { Cell::new(Slab::nothing()) }; PLACES]),
+            partial: ByClass([const { Slabs::empty() }; SIZES.len()]),
             outgoing: [const { Outgoing::empty() }; VCPUS],
             counts: Counts::new(),
             inbox: Inbox::empty(),
         }
     }
 
-    /// The slab that blocks of a class are taken from.
+    /// The slab that blocks for a layout are taken from; none if they would be too large for blocks.
     #[inline(always)]
-    pub(crate) fn current(&self, class: Class) -> Slab {
-        self.current.of(class).get()
+    pub(crate) fn current(&self, layout: Layout) -> Option<Slab> {
+        self.current.get(layout)
     }
 
     /// A block of a class, if any of this vCPU's slabs has one.
     pub(crate) fn take(&self, class: Class) -> Option<Block> {
-        self.current(class).take().or_else(|| {
+        self.current.of(class).take().or_else(|| {
             let slab = self.partial.of(class).pop()?;
             self.begin(class, slab);
             slab.take()
@@ -46,7 +47,8 @@ impl<const VCPUS: usize> Vcpu<VCPUS> {
 
     /// From now on blocks are taken from this slab; that one has none left.
     pub(crate) fn begin(&self, class: Class, slab: Slab) {
-        let before = self.current.of(class).replace(slab);
+        let before = self.current.of(class);
+        self.current.set(class, slab);
         if before != Slab::nothing() {
             before.exhausted();
         }
@@ -70,8 +72,9 @@ impl<const VCPUS: usize> Vcpu<VCPUS> {
     /// Takes out a slab of a class of which no block is in use.
     pub(crate) fn unused(&self, class: Class) -> Option<Slab> {
         let current = self.current.of(class);
-        if current.get().is_unused() {
-            return Some(current.replace(Slab::nothing()));
+        if current.is_unused() {
+            self.current.set(class, Slab::nothing());
+            return Some(current);
         }
         self.partial.of(class).remove_unused()
     }
