@@ -1,8 +1,8 @@
 //! The part of the library that only runs in a K42 domain: native calls, heap, time, randomness.
 
 use core::arch::asm;
-use kernel_abi::{MAX_ARGUMENTS, Trap, protection, stub};
 use k42_alloc::{FirstFit, Node, Pools, Processor};
+use kernel_abi::{MAX_ARGUMENTS, Trap, protection, stub};
 
 /// The kernel below, reached by `sc`.
 #[derive(Clone, Copy, Debug)]

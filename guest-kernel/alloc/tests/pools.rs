@@ -3,7 +3,8 @@
 
 mod host;
 
-use host::{Ledger, Near, Thread};
+use host::memory::Ledger;
+use host::{Near, Thread};
 use k42_alloc::{BATCH, Counts, Node, Pools, SIZES, SLAB};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;

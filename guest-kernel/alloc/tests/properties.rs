@@ -4,7 +4,8 @@
 
 mod host;
 
-use host::{Ledger, Near, Piece, Thread};
+use host::memory::{Ledger, Piece};
+use host::{Near, Thread};
 use k42_alloc::{Node, Pools};
 use proptest::prelude::*;
 use std::alloc::Layout;

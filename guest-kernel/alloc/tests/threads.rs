@@ -3,7 +3,8 @@
 
 mod host;
 
-use host::{Ledger, Near, Piece, Thread};
+use host::memory::{Ledger, Piece};
+use host::{Near, Thread};
 use k42_alloc::{Node, Pools};
 use std::alloc::Layout;
 use std::sync::mpsc::{Receiver, Sender, channel};
