@@ -1,8 +1,8 @@
 //! The part of the library that only runs in a K42 domain: native calls, heap, time, randomness.
 
 use core::arch::asm;
+use k42_alloc::{FirstFit, Node, Pools, Processor};
 use kernel_abi::{MAX_ARGUMENTS, Trap, protection, stub};
-use linked_list_allocator::LockedHeap;
 
 /// The kernel below, reached by `sc`.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +51,19 @@ pub fn random() -> u64 {
     }
 }
 
+/// What the library runs on.
+struct Vcpu;
+
+// SAFETY: the library runs on one thread.
+unsafe impl Processor for Vcpu {
+    #[inline(always)]
+    fn current() -> usize {
+        0
+    }
+}
+
 #[global_allocator]
-static HEAP: LockedHeap = LockedHeap::empty();
+static HEAP: Pools<Vcpu, FirstFit, 1> = Pools::new([Node::new(FirstFit::empty())]);
 
 /// Addresses for the heap, in bytes. Memory comes with use.
 const HEAP_SIZE: u64 = 64 << 20;
@@ -67,8 +78,7 @@ const HEAP_SIZE: u64 = 64 << 20;
 pub unsafe fn start_heap() -> Result<(), u64> {
     let access = protection::READ | protection::WRITE;
     let start = stub::region_create(&Native, 0, HEAP_SIZE, access, 0, 0, 0)?;
-    let mut heap = HEAP.lock();
     // SAFETY: a region of zeros that is nobody else's; called once.
-    unsafe { heap.init(start as *mut u8, HEAP_SIZE as usize) };
+    HEAP.with_source(0, |source| unsafe { source.start(start as *mut u8, HEAP_SIZE as usize) });
     Ok(())
 }

@@ -71,13 +71,14 @@ pub const AT_BOOT: [(&str, &str); 13] = [
 ];
 
 /// The crates that may have unsafe code: they touch registers, storage or another address space, or
-/// hold what the compiler cannot see of a translation table.
-pub const UNSAFE_ALLOWED: [&str; 11] = [
+/// hold what the compiler cannot see of a translation table or of free memory.
+pub const UNSAFE_ALLOWED: [&str; 12] = [
     "domains/controller",
     "domains/storage",
     "hypervisor/power",
     "hypervisor/powernv",
     "hypervisor/nested",
+    "guest-kernel/alloc",
     "guest-kernel/arch",
     "guest-kernel/image",
     "guest-kernel/object",

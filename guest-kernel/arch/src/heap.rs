@@ -1,13 +1,37 @@
-//! The kernel's own memory: a first-fit heap for its objects.
+//! The kernel's own memory: pools for each vCPU (`k42-alloc`) over one range of pinned memory.
 
 use core::alloc::Layout;
 use core::ops::Range;
-use linked_list_allocator::LockedHeap;
+use k42_alloc::{FirstFit, Node, Pools, Processor};
+
+/// The most vCPUs that the kernel has pools for.
+pub const MAX_VCPUS: usize = 32;
+
+/// The vCPU that the kernel runs on.
+#[derive(Debug)]
+pub struct Vcpu;
+
+// SAFETY: the kernel has one vCPU, and runs with interrupts off.
+unsafe impl Processor for Vcpu {
+    #[inline(always)]
+    fn current() -> usize {
+        0
+    }
+}
+
+/// Memory that is always there: what is in it may be used wherever the kernel is. Its pages come from the
+/// range that [`start`] is given.
+pub type Pinned = Pools<Vcpu, FirstFit, MAX_VCPUS>;
 
 #[global_allocator]
-static HEAP: LockedHeap = LockedHeap::empty();
+static HEAP: Pinned = Pools::new([Node::new(FirstFit::empty())]);
 
-/// Gives the heap its memory.
+/// The pools that are the kernel's global allocator.
+pub fn pinned() -> &'static Pinned {
+    &HEAP
+}
+
+/// Gives the heap its memory. From then on the vCPU that starts the kernel, which is number 0, has a heap.
 ///
 /// # Safety
 /// To be called once, with guest real addresses that nothing else uses.
@@ -15,7 +39,7 @@ pub unsafe fn start(range: Range<u64>) {
     let base = (crate::LINEAR_BASE | range.start) as *mut u8;
     let size = (range.end - range.start) as usize;
     // SAFETY: the caller's promise.
-    unsafe { HEAP.lock().init(base, size) };
+    HEAP.with_source(0, |source| unsafe { source.start(base, size) });
 }
 
 /// Zeroed memory for ever; `None` when there is not enough.
