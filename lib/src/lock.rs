@@ -248,6 +248,12 @@ impl<L: Level, T> Lock<L, T> {
     }
 }
 
+impl<L: Level, T: Default> Default for Lock<L, T> {
+    fn default() -> Self {
+        Lock::new(T::default())
+    }
+}
+
 /// A lock that is held.
 pub struct Guard<'a, L, T> {
     value: MutexGuard<'a, T>,
