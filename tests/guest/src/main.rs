@@ -21,6 +21,7 @@ mod measure;
 mod platform;
 mod privilege;
 mod random;
+mod sync;
 mod talk;
 mod trace;
 mod upcall;
@@ -72,6 +73,8 @@ const TESTS: &[(&str, Test)] = &[
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),
+    ("sync", sync::figures),
+    ("contention", sync::contention),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
     ("timer", latency::timer),

@@ -170,14 +170,16 @@ pub fn start_second(run: extern "C" fn() -> !) -> Verdict {
     if steps == [0; 2] { Ok(()) } else { Err(format!("the second vCPU: {steps:?}")) }
 }
 
+/// Gives the processor to others.
+pub fn yield_now() {
+    let at = k42_lib::GuestAddr::new(0);
+    stub::sched_op(&Hypervisor, sched::SCHEDOP_YIELD.into(), at);
+}
+
 /// How long two vCPUs on one processor need to give it to each other and back: both yield, the
 /// first one counts.
 pub fn switches(_: Boot, _: Options) -> Verdict {
     map_shared_page()?;
-    let yield_now = || {
-        let at = k42_lib::GuestAddr::new(0);
-        stub::sched_op(&Hypervisor, sched::SCHEDOP_YIELD.into(), at);
-    };
     let at = guest_address(switch_start as *const ()).value();
     let stack = guest_address(STACK.as_ptr_range().end).value() - 128;
     let context =
