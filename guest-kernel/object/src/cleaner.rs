@@ -7,22 +7,26 @@
 //!    activations have ended that were there when it came. When it has gone round, nobody has seen the
 //!    object and not left since: the root is dropped, and the identifier is free.
 //!
+//! What was published and replaced ([`crate::published`]) ends by the third of these alone.
+//!
 //! What the token's holder does, all the next ones see, as it is passed on by a store that releases
 //! and a load that acquires.
 
 use crate::interface::Interface;
 use crate::reference::{Gone, Ref};
-use crate::space::{AnyRoot, Set};
+use crate::space::{Kept, Set};
 use crate::vcpu::Vcpu;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::any::TypeId;
 use core::mem;
 
-/// An object that has ended and is not forgotten.
+/// What has ended and may be known still.
 pub(crate) struct Ending {
-    interface: TypeId,
-    index: u32,
-    /// Dropped last.
-    root: AnyRoot,
+    /// An object's root, or a value that was published.
+    kept: Kept,
+    /// The object's identifier, with its interface.
+    identifier: Option<(TypeId, u32)>,
 }
 
 impl Vcpu {
@@ -31,8 +35,14 @@ impl Vcpu {
         let index = object.identifier();
         let (root, holders) = self.space.take(index)?;
         self.let_forget(holders, index);
-        self.ended.borrow_mut().push(Ending { interface: TypeId::of::<I>(), index, root });
+        let identifier = Some((TypeId::of::<I>(), index));
+        self.ended.borrow_mut().push(Ending { kept: root, identifier });
         Ok(())
+    }
+
+    /// Drops a value when all activations have ended that are there now, on any vCPU.
+    pub(crate) fn retire<T: Send + Sync + 'static>(&self, value: Arc<T>) {
+        self.ended.borrow_mut().push(Ending { kept: Box::new(value), identifier: None });
     }
 
     /// Lets these vCPUs forget their translations; this one does at once.
@@ -68,8 +78,9 @@ impl Vcpu {
     /// It has gone round for some, and now goes round for those that have ended since it was here.
     fn token_comes(&self) {
         let ended = mem::take(&mut *self.ended.borrow_mut());
-        for Ending { interface, index, root } in self.round.replace(ended) {
-            drop(root);
+        for Ending { kept, identifier } in self.round.replace(ended) {
+            drop(kept);
+            let Some((interface, index)) = identifier else { continue };
             let owner = self.space.owner(index);
             if owner == self.number {
                 self.reuse(interface, index);
@@ -89,5 +100,14 @@ impl Vcpu {
         while let Some((_, rep)) = next() {
             drop(rep);
         }
+    }
+}
+
+/// What others may know still of what has ended here is kept until the last vCPU is dropped, and with it
+/// the last activation.
+impl Drop for Vcpu {
+    fn drop(&mut self) {
+        let left = self.ended.take().into_iter().chain(self.round.take());
+        self.space.keep(left.map(|ending| ending.kept));
     }
 }

@@ -8,6 +8,7 @@ use crate::table::{Table, slot};
 use crate::vcpu::Vcpu;
 use alloc::sync::Arc;
 use core::fmt;
+use k42_lib::lock::Activation;
 
 /// An activation: a thread in system code, on one vCPU, until this is dropped. Whoever has it may call
 /// objects, and every rep that it meets lives as long as it does.
@@ -35,6 +36,17 @@ impl<'v> Here<'v> {
     /// How many vCPUs share objects with this one.
     pub fn vcpus(&self) -> u32 {
         self.vcpu.space.vcpus()
+    }
+
+    /// Which vCPUs were made together with this one, by a number.
+    #[inline]
+    pub(crate) fn set(&self) -> u64 {
+        self.vcpu.set
+    }
+
+    /// Drops a value when no activation anywhere is from before.
+    pub(crate) fn retire<T: Send + Sync + 'static>(&self, value: Arc<T>) {
+        self.vcpu.retire(value);
     }
 
     /// The object's rep on this vCPU, or what finds it at every call: the way that a reference's own
@@ -110,6 +122,10 @@ impl<'v> Here<'v> {
         Ok(self.get(object))
     }
 }
+
+/// Who has an activation for itself may have the first token of its locks; objects that it calls are lent
+/// it, and are to be lent the token, too.
+impl Activation for Here<'_> {}
 
 impl Drop for Here<'_> {
     #[inline]

@@ -55,7 +55,8 @@
 //!
 //! By file: [`table`] is the translation tables with the unsafe code, [`kinds`] which identifiers
 //! belong to which interface, [`space`] what the vCPUs share, [`vcpu`] and [`here`] one of them,
-//! [`generation`] how a vCPU knows that old activations have ended, [`cleaner`] how objects end.
+//! [`generation`] how a vCPU knows that old activations have ended, [`cleaner`] how objects end,
+//! [`published`] values that are read without a lock, and end as objects do.
 #![no_std]
 
 extern crate alloc;
@@ -66,6 +67,7 @@ mod here;
 mod interface;
 mod kinds;
 mod mediator;
+mod published;
 mod reference;
 mod root;
 mod space;
@@ -78,6 +80,7 @@ pub use here::Here;
 pub use interface::{Interface, Miss};
 pub use k42_object_macros::clustered;
 pub use mediator::{Calls, Mediator, Passage, Watch};
+pub use published::Published;
 pub use reference::{Full, Gone, Ref};
 pub use root::{Clustered, Root};
 pub use vcpu::{MAX_VCPUS, Vcpu, vcpus};

@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::{Any, TypeId};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use spin::Mutex;
 
 /// The owner of a chunk that is nobody's.
@@ -31,11 +31,11 @@ impl Set {
     }
 }
 
-/// A root, whatever its interface: an `Arc<dyn Root<I>>`.
-pub(crate) type AnyRoot = Box<dyn Any + Send + Sync>;
+/// What is kept alive, whatever it is: of a root, an `Arc<dyn Root<I>>`.
+pub(crate) type Kept = Box<dyn Any + Send + Sync>;
 
 struct Object {
-    root: AnyRoot,
+    root: Kept,
     /// Who has a translation.
     holders: Set,
 }
@@ -56,8 +56,13 @@ struct Mailbox {
     mail: Mutex<Mail>,
 }
 
+/// How many spaces there have been.
+static SPACES: AtomicU64 = AtomicU64::new(0);
+
 /// What vCPUs share.
 pub(crate) struct Space {
+    /// No other space's, ever.
+    pub(crate) number: u64,
     pub(crate) tables: Arc<Tables>,
     /// By chunk, a lock for each; empty before the chunk is used.
     objects: Box<[Mutex<Vec<Option<Object>>>]>,
@@ -66,16 +71,20 @@ pub(crate) struct Space {
     mailboxes: Box<[Mailbox]>,
     /// The vCPU that has the token, which it alone passes on.
     token: AtomicU32,
+    /// What vCPUs had still to drop when they were dropped themselves.
+    left: Mutex<Vec<Kept>>,
 }
 
 impl Space {
     pub(crate) fn new(vcpus: u32) -> Space {
         Space {
+            number: SPACES.fetch_add(1, Ordering::Relaxed),
             tables: kinds::register((0..vcpus).map(|_| table::empty()).collect()),
             objects: (0..CHUNKS).map(|_| Mutex::default()).collect(),
             owners: (0..CHUNKS).map(|_| AtomicU32::new(NOBODY)).collect(),
             mailboxes: (0..vcpus).map(|_| Mailbox::default()).collect(),
             token: AtomicU32::new(0),
+            left: Mutex::default(),
         }
     }
 
@@ -150,9 +159,14 @@ impl Space {
     }
 
     /// An object ends: its root, and who has translations.
-    pub(crate) fn take(&self, index: u32) -> Result<(AnyRoot, Set), Gone> {
+    pub(crate) fn take(&self, index: u32) -> Result<(Kept, Set), Gone> {
         let taken = self.at(index, Option::take).ok_or(Gone)?;
         Ok((taken.root, taken.holders))
+    }
+
+    /// Keeps this as long as there is a vCPU.
+    pub(crate) fn keep(&self, left: impl Iterator<Item = Kept>) {
+        self.left.lock().extend(left);
     }
 
     /// Writes to a vCPU.

@@ -48,6 +48,8 @@ struct Held {
 /// Nothing here waits, but for locks that are held for a few instructions.
 pub struct Vcpu {
     pub(crate) number: u32,
+    /// The space's number: a load less away.
+    pub(crate) set: u64,
     pub(crate) space: Arc<Space>,
     pub(crate) generations: Generations,
     held: RefCell<BTreeMap<u32, Held>>,
@@ -67,6 +69,7 @@ impl Vcpu {
     fn new(number: u32, space: Arc<Space>) -> Vcpu {
         Vcpu {
             number,
+            set: space.number,
             space,
             generations: Generations::new(),
             held: RefCell::default(),

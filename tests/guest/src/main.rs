@@ -25,6 +25,7 @@ mod platform;
 mod privilege;
 mod random;
 mod siblings;
+mod sync;
 mod talk;
 mod trace;
 mod upcall;
@@ -82,6 +83,8 @@ const TESTS: &[(&str, Test)] = &[
     ("objects", objects::objects),
     ("calls", costs::calls),
     ("increments", costs::counters),
+    ("sync", sync::figures),
+    ("contention", sync::contention),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
     ("timer", latency::timer),

@@ -185,6 +185,29 @@ pub fn increments(model: Model, clock: Clock, vcpus: u32) -> anyhow::Result<[u64
     Ok([shared, figure(&mut machine, "guest", "counter-own")?])
 }
 
+/// Instructions of a kernel's lock that nobody waits for, taken and let go of.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn lock_unlock(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    synchronised(model, clock, "lock-unlock")
+}
+
+/// Instructions of a read of a published value.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn published_read(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    synchronised(model, clock, "published-read")
+}
+
+fn synchronised(model: Model, clock: Clock, name: &str) -> anyhow::Result<u64> {
+    let domains = vec![describe::bare("guest", "test=sync")];
+    let description = describe::machine("figures-sync", model, domains);
+    let mut machine = Machine::boot_with(&description, clock.options())?;
+    figure(&mut machine, "guest", name)
+}
+
 /// Instructions of an event's way. With two processors they are those of both together: the emulator
 /// runs one of them at a time.
 #[derive(Clone, Copy, Debug)]

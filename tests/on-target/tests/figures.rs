@@ -28,6 +28,8 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("vcpu_switch_pair"), move || vcpu_switch_pair(model)));
         tests.push(test(name("objects"), move || objects(model)));
         tests.push(test(name("increments"), move || increments(model)));
+        tests.push(test(name("lock_unlock"), move || lock_unlock(model)));
+        tests.push(test(name("published_read"), move || published_read(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
         for vcpus in [1, 2, 4, 8] {
@@ -47,6 +49,14 @@ fn within(what: &str, count: u64, key: &str) -> anyhow::Result<()> {
 
 fn null_hypercall(model: Model) -> anyhow::Result<()> {
     within("null hypercall", figures::null_hypercall(model, COUNTED)?, "null-hypercall")
+}
+
+fn lock_unlock(model: Model) -> anyhow::Result<()> {
+    within("lock and unlock", figures::lock_unlock(model, COUNTED)?, "lock-unlock")
+}
+
+fn published_read(model: Model) -> anyhow::Result<()> {
+    within("published value read", figures::published_read(model, COUNTED)?, "published-read")
 }
 
 fn event_round_trip(model: Model) -> anyhow::Result<()> {

@@ -17,6 +17,11 @@ pub fn tests() -> Vec<Trial> {
         let title = format!("vcpus::{}::wake_from_a_user_{processors}", model.name());
         tests.push(test(title, move || run(model, "interrupted", processors)));
     }
+    for processors in [1, 2] {
+        tests.push(test(format!("vcpus::wait_for_a_lock::{processors}"), move || {
+            run(Model::Powernv9, "contention", processors)
+        }));
+    }
     tests
 }
 

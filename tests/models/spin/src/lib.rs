@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub use shuttle::sync::MutexGuard;
-use std::sync::{PoisonError, TryLockError};
+use std::sync::{OnceLock, PoisonError, TryLockError};
 
 /// As `spin::Mutex`: a thread that dies leaves no poison.
 #[derive(Default)]
@@ -29,6 +29,27 @@ impl<T> Mutex<T> {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+}
+
+/// As `spin::Once`, for statics: it outlives a schedule.
+pub struct Once<T>(OnceLock<T>);
+
+impl<T> Once<T> {
+    /// Nothing yet.
+    #[allow(clippy::new_without_default)] // as there
+    pub const fn new() -> Once<T> {
+        Once(OnceLock::new())
+    }
+
+    /// What is there, or what this makes.
+    pub fn call_once(&self, make: impl FnOnce() -> T) -> &T {
+        self.0.get_or_init(make)
+    }
+
+    /// What is there, if something is.
+    pub fn get(&self) -> Option<&T> {
+        self.0.get()
     }
 }
 
