@@ -12,8 +12,9 @@ use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
     Clock, create, create_to_first, disk_read, event_round_trip, event_send, event_upcall,
-    event_upcall_other, getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, populate,
-    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
+    event_upcall_other, getppid, grant_copy, grant_map_unmap, lan_frame, lock_unlock,
+    null_hypercall, populate, published_read, reserved_late_999, reserved_late_worst, start_k42,
+    start_linux, timer, vcpu_switch_pair,
 };
 use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
@@ -68,6 +69,8 @@ const ROWS: &[Row] = &[
     row("LAN frame of 1,500 bytes to its receiver",   lan_frame,        Some("lan-frame"),          LessThanPeer),
     row("read of 4 KiB from a disk, all domains",     disk_read,        None,                       Nothing),
     row("two switches between two vCPUs",             vcpu_switch_pair, Some("vcpu-switch-pair"),        Count(1_500)),
+    row("lock taken and let go of, nobody waits",     lock_unlock,      None,                       Nothing),
+    row("published value read",                       published_read,   None,                       Nothing),
     row("getppid, K42 domain and bare Linux",         getppid,          Some("getppid"),            LessThanPeer),
     row("entry to first instruction, K42, 64 MiB",    start_k42,        None,                       Nothing),
     row("entry to first instruction, Linux, 512 MiB", start_linux,      None,                       Nothing),
