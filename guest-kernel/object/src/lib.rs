@@ -43,7 +43,7 @@
 //! std::thread::scope(|scope| scope.spawn(|| here.vcpu()));
 //! ```
 //!
-//! ```compile_fail,E0597
+//! ```compile_fail,E0515
 //! # use k42_object::{Gone, Here, Ref, clustered};
 //! # #[clustered]
 //! # trait Counter { fn add(&self, here: &Here<'_>) -> Result<(), Gone>; }

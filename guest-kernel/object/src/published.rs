@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 ///
 /// What was read is not kept beyond the activation:
 ///
-/// ```compile_fail,E0597
+/// ```compile_fail,E0515
 /// # use k42_object::{Published, Vcpu};
 /// fn first<'a>(vcpu: &'a Vcpu, numbers: &'a Published<Vec<u64>>) -> &'a [u64] {
 ///     let here = vcpu.enter();

@@ -10,9 +10,9 @@
 //! The hypervisor's atomic variables are not shuttle's. Each use of one is between two locks, of the
 //! hypervisor or of the machine, and so happens in every order with them.
 //!
-//! Clustered objects (`tests/objects.rs`) need no scene: their vCPUs are threads that do what they like. So
-//! are those of the kernel's heap (`tests/alloc.rs`), whose atomic variables say themselves where others
-//! may come in between.
+//! Clustered objects (`tests/objects.rs`), locks and published values (`tests/sync.rs`) need no scene: their
+//! vCPUs are threads that do what they like. So are those of the kernel's heap (`tests/alloc.rs`), whose
+//! atomic variables say themselves where others may come in between.
 #![forbid(unsafe_code)]
 
 mod host;

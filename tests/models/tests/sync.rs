@@ -90,6 +90,8 @@ impl Locks {
 
 #[test]
 fn locks_in_order_are_held_by_one_and_waited_for_by_none_for_ever() {
+    /// Of all schedules.
+    static WAITS: AtomicUsize = AtomicUsize::new(0);
     wait_by(&Waits);
     explore(|| {
         let locks = Arc::new(Locks::default());
@@ -113,7 +115,9 @@ fn locks_in_order_are_held_by_one_and_waited_for_by_none_for_ever() {
         let counted = [locks.process.contended(), regions, locks.fcm.contended()];
         let counted = counted.map(|count| count as usize);
         assert_eq!(counted, TOLD.each_ref().map(|told| told.load(Relaxed)));
+        WAITS.fetch_add(counted.iter().sum(), Relaxed);
     });
+    assert_ne!(WAITS.load(Relaxed), 0, "no schedule has somebody wait");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use k42_audit::table::number;
 use k42_tests::figures::{
     Clock, create, create_to_first, disk_read, event_round_trip, event_send, event_upcall,
     event_upcall_other, fault_fork_last, fault_fork_store, fault_present, fault_zero_fill, getppid,
-    grant_copy, grant_map_unmap, lan_frame, null_hypercall, populate, reserved_late_999,
-    reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
+    grant_copy, grant_map_unmap, lan_frame, lock_unlock, null_hypercall, populate, published_read,
+    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
 };
 use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
@@ -69,6 +69,8 @@ const ROWS: &[Row] = &[
     row("LAN frame of 1,500 bytes to its receiver",   lan_frame,        Some("lan-frame"),          LessThanPeer),
     row("read of 4 KiB from a disk, all domains",     disk_read,        None,                       Nothing),
     row("two switches between two vCPUs",             vcpu_switch_pair, Some("vcpu-switch-pair"),        Count(1_500)),
+    row("lock taken and let go of, nobody waits",     lock_unlock,      None,                       Nothing),
+    row("published value read",                       published_read,   None,                       Nothing),
     row("getppid, K42 domain and bare Linux",         getppid,          Some("getppid"),            LessThanPeer),
     // Half of what bare Linux takes for 4 KiB, which the table of its operations has.
     row("K42: fault, a first store to 64 KiB",        fault_zero_fill,  None,                       Count(1_980)),
