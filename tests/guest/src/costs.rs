@@ -2,7 +2,8 @@
 //!
 //! `test=calls` counts on one vCPU: a call, beside a call of the same rep by a pointer; an activation;
 //! calls that find no translation. `test=increments` has all vCPUs of the domain increment counters, one
-//! vCPU after the other, so that the time is that of its instructions alone.
+//! vCPU after the other, so that the time is that of its instructions alone. `test=wakes` has two vCPUs
+//! wake each other.
 
 use crate::{Options, Verdict, say};
 use alloc::format;
@@ -28,7 +29,7 @@ trait Counter {
     fn count(&self, here: &Here<'_>) -> Result<u64, Gone>;
 }
 
-/// A rep, in a line of the cache for itself.
+/// A rep.
 struct Rep(AtomicU64);
 
 impl Rep {
@@ -145,7 +146,7 @@ fn turn(vcpu: &Vcpu, number: u32, of: u32, [shared, own]: [Ref<dyn Counter>; 2])
 }
 
 /// A counter with one rep and a counter with a rep for each vCPU, on all vCPUs.
-pub fn counters(boot: Boot, _: Options) -> Verdict {
+pub fn increments(boot: Boot, _: Options) -> Verdict {
     let count = boot.vcpus;
     let mut vcpus = vcpus(count);
     let others = vcpus.split_off(1);
@@ -176,5 +177,33 @@ pub fn counters(boot: Boot, _: Options) -> Verdict {
     let [shared, own] = [&SHARED, &OWN].map(|sum| sum.load(Ordering::Relaxed) / u64::from(count));
     say!("BENCH counter-shared {shared} insns");
     say!("BENCH counter-own {own} insns");
+    Ok(())
+}
+
+/// The second vCPU sleeps until it is woken and wakes the first one, which sleeps meanwhile.
+pub fn wakes(_: Boot, _: Options) -> Verdict {
+    let wait_for = |number| {
+        while TURN.load(Ordering::Acquire) % 2 != number {
+            sleep(u64::MAX);
+        }
+    };
+    let give = |to| {
+        TURN.fetch_add(1, Ordering::AcqRel);
+        wake(to);
+    };
+    start(1, move || {
+        loop {
+            wait_for(1);
+            give(0);
+        }
+    })?;
+    let pairs = || {
+        for _ in 0..CALLS {
+            give(1);
+            wait_for(0);
+        }
+    };
+    pairs();
+    say!("BENCH vcpu-wake-pair {} insns", instructions(pairs) / CALLS);
     Ok(())
 }

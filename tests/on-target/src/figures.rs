@@ -138,12 +138,25 @@ pub fn vcpu_switch_pair(model: Model, clock: Clock) -> anyhow::Result<u64> {
     figure(&mut machine, "guest", "vcpu-switch-pair")
 }
 
+/// Instructions of two wake-ups: a vCPU of a K42 kernel wakes another on the same processor and sleeps
+/// until that one wakes it.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn vcpu_wake_pair(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    let mut guest = describe::bare("guest", "test=wakes");
+    guest.vcpus = 2;
+    let description = describe::machine("figures-wakes", model, vec![guest]);
+    let mut machine = Machine::boot_with(&description, clock.options())?;
+    figure(&mut machine, "guest", "vcpu-wake-pair")
+}
+
 /// Instructions that clustered objects take, on one vCPU.
 #[derive(Clone, Copy, Debug)]
 pub struct Objects {
     /// A call of a method that does nothing.
     pub call: u64,
-    /// The same of the rep, by a pointer that is in registers.
+    /// The same of the rep, by a pointer in memory.
     pub virtual_call: u64,
     /// An activation, begun and ended.
     pub activation: u64,
@@ -169,6 +182,62 @@ pub fn objects(model: Model, clock: Clock) -> anyhow::Result<Objects> {
         first_call: figure("object-first-call")?,
         miss: figure("object-miss")?,
     })
+}
+
+/// A call of a method that does nothing.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn object_call(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(objects(model, clock)?.call)
+}
+
+/// The same of the rep, by a pointer.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn virtual_call(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(objects(model, clock)?.virtual_call)
+}
+
+/// An activation, begun and ended.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn activation(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(objects(model, clock)?.activation)
+}
+
+/// A call that finds no translation, and a rep.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn object_miss(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(objects(model, clock)?.miss)
+}
+
+/// A call that has a rep made.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn object_first_call(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(objects(model, clock)?.first_call)
+}
+
+/// A thousand increments of a counter with a rep for each of 8 vCPUs.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn counter_own(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(increments(model, clock, 8)?[1])
+}
+
+/// A thousand increments of a counter with one rep for 8 vCPUs.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn counter_shared(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(increments(model, clock, 8)?[0])
 }
 
 /// Instructions of a thousand increments of a counter, by each vCPU of a domain in turn: with one rep

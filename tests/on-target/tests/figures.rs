@@ -30,6 +30,7 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("increments"), move || increments(model)));
         tests.push(test(name("lock_unlock"), move || lock_unlock(model)));
         tests.push(test(name("published_read"), move || published_read(model)));
+        tests.push(test(name("vcpu_wake_pair"), move || vcpu_wake_pair(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
         for vcpus in [1, 2, 4, 8] {
@@ -117,10 +118,14 @@ fn vcpu_switch_pair(model: Model) -> anyhow::Result<()> {
     within("pair of switches", figures::vcpu_switch_pair(model, COUNTED)?, "vcpu-switch-pair")
 }
 
+fn vcpu_wake_pair(model: Model) -> anyhow::Result<()> {
+    within("pair of wake-ups", figures::vcpu_wake_pair(model, COUNTED)?, "vcpu-wake-pair")
+}
+
 fn objects(model: Model) -> anyhow::Result<()> {
     let figures = figures::objects(model, COUNTED)?;
-    println!("{figures:?}");
     within("call of an object", figures.call, "object-call")?;
+    within("call by a pointer", figures.virtual_call, "virtual-call")?;
     within("activation", figures.activation, "activation")?;
     within("miss", figures.miss, "object-miss")?;
     within("first call", figures.first_call, "object-first-call")
@@ -131,13 +136,13 @@ fn increments(model: Model) -> anyhow::Result<()> {
     let one = figures::increments(model, COUNTED, 1)?;
     for vcpus in [2, 4, 8] {
         let many = figures::increments(model, COUNTED, vcpus)?;
-        println!("{vcpus}: {one:?} {many:?}");
         for (one, many) in one.into_iter().zip(many) {
             let flat = one > 0 && many * 100 <= one * 102 && one * 100 <= many * 102;
             anyhow::ensure!(flat, "a thousand increments: {one} on one vCPU, {many} on {vcpus}");
         }
     }
-    within("a thousand increments", one[1], "counter-own")
+    within("a thousand increments", one[1], "counter-own")?;
+    within("a thousand increments of what is shared", one[0], "counter-shared")
 }
 
 fn getppid(model: Model) -> anyhow::Result<()> {

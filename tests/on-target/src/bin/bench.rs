@@ -11,10 +11,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
-    Clock, create, create_to_first, disk_read, event_round_trip, event_send, event_upcall,
-    event_upcall_other, fault_fork_last, fault_fork_store, fault_present, fault_zero_fill, getppid,
-    grant_copy, grant_map_unmap, lan_frame, lock_unlock, null_hypercall, populate, published_read,
-    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
+    Clock, activation, counter_own, counter_shared, create, create_to_first, disk_read,
+    event_round_trip, event_send, event_upcall, event_upcall_other, fault_fork_last,
+    fault_fork_store, fault_present, fault_zero_fill, getppid, grant_copy, grant_map_unmap,
+    lan_frame, lock_unlock, null_hypercall, object_call, object_first_call, object_miss, populate,
+    published_read, reserved_late_999, reserved_late_worst, start_k42, start_linux, timer,
+    vcpu_switch_pair, vcpu_wake_pair, virtual_call,
 };
 use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
@@ -69,6 +71,14 @@ const ROWS: &[Row] = &[
     row("LAN frame of 1,500 bytes to its receiver",   lan_frame,        Some("lan-frame"),          LessThanPeer),
     row("read of 4 KiB from a disk, all domains",     disk_read,        None,                       Nothing),
     row("two switches between two vCPUs",             vcpu_switch_pair, Some("vcpu-switch-pair"),        Count(1_500)),
+    row("a K42 vCPU woken by another, and back",      vcpu_wake_pair,   None,                       Nothing),
+    row("clustered object: call",                     object_call,      None,                       Nothing),
+    row("the same rep called by a pointer",           virtual_call,     None,                       Nothing),
+    row("clustered object: call that finds its rep",  object_miss,      None,                       Nothing),
+    row("clustered object: call that has it made",    object_first_call, None,                      Nothing),
+    row("activation begun and ended",                 activation,       None,                       Nothing),
+    row("1,000 increments, a rep for each of 8 vCPUs", counter_own,     None,                       Nothing),
+    row("1,000 increments, a rep for all 8 vCPUs",    counter_shared,   None,                       Nothing),
     row("lock taken and let go of, nobody waits",     lock_unlock,      None,                       Nothing),
     row("published value read",                       published_read,   None,                       Nothing),
     row("getppid, K42 domain and bare Linux",         getppid,          Some("getppid"),            LessThanPeer),
