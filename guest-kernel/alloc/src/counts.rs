@@ -35,16 +35,18 @@ impl Count {
 
 impl Counts<Count> {
     pub(crate) const fn new() -> Counts<Count> {
-        const ZERO: Count = Count(AtomicU64::new(0));
+        const fn zero() -> Count {
+            Count(AtomicU64::new(0))
+        }
         Counts {
-            local_frees: ZERO,
-            remote_frees: ZERO,
-            batches: ZERO,
-            receipts: ZERO,
-            refills: ZERO,
-            returns: ZERO,
-            locks: ZERO,
-            contended: ZERO,
+            local_frees: zero(),
+            remote_frees: zero(),
+            batches: zero(),
+            receipts: zero(),
+            refills: zero(),
+            returns: zero(),
+            locks: zero(),
+            contended: zero(),
         }
     }
 

@@ -196,6 +196,7 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
     }
 
     #[cold]
+    // SAFETY: `at` is from here, with this layout, and nobody uses it any more.
     unsafe fn free_pages(&self, at: NonNull<u8>, layout: Layout) {
         let counts = &self.here().counts;
         let mut nodes = self.nodes.iter().map(|node| node.lock(counts));
@@ -210,11 +211,13 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
 unsafe impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> GlobalAlloc
     for Pools<P, S, VCPUS, NODES>
 {
+    // SAFETY: asks what the trait asks.
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.allocate(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
+    // SAFETY: asks what the trait asks.
     #[inline]
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: the caller has it from `alloc`, which gives no null pointer to anybody who frees it.
@@ -223,6 +226,7 @@ unsafe impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Glo
         unsafe { self.free(at, layout) };
     }
 
+    // SAFETY: asks what the trait asks.
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's promise: with the alignment it is no more than an `isize` holds.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };

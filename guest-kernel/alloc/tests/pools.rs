@@ -1,5 +1,6 @@
 //! What the pools promise, one thing at a time.
 #![allow(missing_docs)]
+#![allow(clippy::multiple_unsafe_ops_per_block)] // one reason each: a block of this test's own
 
 mod host;
 

@@ -1,6 +1,7 @@
 //! Whatever vCPUs take and free in whatever order: what is in use is aligned, is nobody else's, keeps its
 //! bytes, and in the end all memory comes back.
 #![allow(missing_docs)]
+#![allow(clippy::multiple_unsafe_ops_per_block)] // one reason each: a block of this test's own
 
 mod host;
 

@@ -1,5 +1,6 @@
 //! Threads that give each other what they have taken, as fast as they can.
 #![allow(missing_docs)]
+#![allow(clippy::multiple_unsafe_ops_per_block)] // one reason each: a block of this test's own
 
 mod host;
 

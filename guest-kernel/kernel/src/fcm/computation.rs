@@ -220,7 +220,7 @@ impl Fcm for Computation {
         let State { views, pages } = &mut *self.state.lock();
         pages.collapse();
         let pm = || self.pm.clone();
-        if pages.frames.len() != 0 {
+        if pages.frames.count() != 0 {
             for number in pages.frames.numbers(0..u64::MAX) {
                 for view in views.of(number).filter(|view| view.access.contains(Access::WRITE)) {
                     view.hat.protect(here, view.address(number), view.access - Access::WRITE)?;
@@ -235,6 +235,6 @@ impl Fcm for Computation {
     }
 
     fn resident(&self, _: &Here<'_>) -> Result<usize, Problem> {
-        Ok(self.state.lock().pages.frames.len())
+        Ok(self.state.lock().pages.frames.count())
     }
 }

@@ -42,7 +42,7 @@ impl Frames {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.count
     }
 
@@ -92,7 +92,7 @@ mod tests {
                 };
                 prop_assert_eq!(had.map(|frame| frame.address()), before);
                 prop_assert_eq!(frames.get(number).map(Frame::address), model.get(&number).copied());
-                prop_assert_eq!(frames.len(), model.len());
+                prop_assert_eq!(frames.count(), model.len());
             }
             let among: Vec<u64> = model.range(part..part + 50).map(|(number, _)| *number).collect();
             prop_assert_eq!(frames.numbers(part..part + 50), among);
