@@ -36,7 +36,8 @@ fn the_compiler_leaves_r13_to_the_kernel() {
     let assembly = include_str!("../../../guest-kernel/arch/src/entry.s");
     for name in ["guest-kernel", "ktest-guest"] {
         let code = disassemble(name).unwrap();
-        let uses = code.iter().filter(|i| i.text.split([' ', '\t', ',', '(', ')']).any(|w| w == "r13"));
+        let uses =
+            code.iter().filter(|i| i.text.split([' ', '\t', ',', '(', ')']).any(|w| w == "r13"));
         let (assembled, compiled): (Vec<_>, Vec<_>) =
             uses.partition(|i| assembly.contains(&format!("\n{}:\n", i.function)));
         assert!(assembled.len() > 50 && !compiled.is_empty(), "the check finds nothing in {name}");
