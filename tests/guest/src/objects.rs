@@ -23,8 +23,8 @@ const MOST: u64 = 400;
 const NAP: u64 = 512_000;
 /// Naps within which objects are forgotten that nobody calls any more: 30 s.
 const NAPS: u64 = 30_000;
-/// Lines that each vCPU says.
-const LINES: u32 = 50;
+/// Lines that each vCPU says, each longer than what goes to the console at once.
+const LINES: u32 = 10;
 
 #[clustered]
 trait Counter {
@@ -98,6 +98,9 @@ fn counter(here: &Here<'_>, shared: &Arc<Shared>, size: u32) -> Result<Ref<dyn C
     here.create(Clustered::per_cluster(size, move |_: &Here<'_>, _| shared.rep()))
 }
 
+/// An object that may end, with the name that it answers by.
+type Place = Mutex<Option<(Ref<dyn Counter>, u64)>>;
+
 /// What all vCPUs know.
 struct Scene {
     vcpus: u32,
@@ -106,7 +109,7 @@ struct Scene {
     steps: u64,
     /// Counters with a rep for all, for two vCPUs, for each; and one that not all vCPUs call.
     counters: [(Ref<dyn Counter>, Arc<Shared>); 4],
-    places: [Mutex<Option<(Ref<dyn Counter>, u64)>>; PLACES],
+    places: [Place; PLACES],
     /// Identifiers that objects have had, a bit each, and how many objects there were.
     seen: Vec<AtomicU64>,
     begun: AtomicU64,
@@ -199,7 +202,7 @@ impl Scene {
     }
 
     /// Calls an object: it answers for itself, or is gone.
-    fn call(&self, vcpu: &Vcpu, number: u32, place: &Mutex<Option<(Ref<dyn Counter>, u64)>>) {
+    fn call(&self, vcpu: &Vcpu, number: u32, place: &Place) {
         let here = vcpu.enter();
         let Some((counter, name)) = *place.lock() else { return };
         for _ in 0..3 {
@@ -212,14 +215,7 @@ impl Scene {
     }
 
     /// Puts a new object in the place of one, which ends.
-    fn replace(
-        &self,
-        vcpu: &Vcpu,
-        number: u32,
-        place: &Mutex<Option<(Ref<dyn Counter>, u64)>>,
-        size: u32,
-        step: u64,
-    ) {
+    fn replace(&self, vcpu: &Vcpu, number: u32, place: &Place, size: u32, step: u64) {
         while OBJECTS.load(Relaxed) >= MOST {
             vcpu.clean();
             hypercall::yield_now();
@@ -256,7 +252,7 @@ impl Scene {
     fn run(&self, vcpu: &Vcpu, number: u32) {
         self.meet(vcpu, 1);
         for line in 0..LINES {
-            say!("vCPU {number} says {line:02} {:0>60}", number);
+            say!("vCPU {number} says {line} {number:0>600}");
         }
         self.count(vcpu, number);
         self.meet(vcpu, 2);
