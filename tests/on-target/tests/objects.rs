@@ -23,7 +23,7 @@ pub fn tests() -> Vec<Trial> {
 pub fn long() -> Vec<Trial> {
     let long = |model: Model| {
         let name = format!("stress::{}::objects_on_8_vcpus", model.name());
-        test(name, move || run(model, 8, "adds=100000 steps=300000"))
+        test(name, move || run(model, 8, "adds=75000 steps=150000"))
     };
     [Model::Powernv9, Model::Powernv10].map(long).into()
 }
