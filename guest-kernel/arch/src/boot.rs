@@ -1,7 +1,7 @@
 //! From the first instruction to the kernel's `main`: memory, heap, translation.
 
 use crate::space::Spaces;
-use crate::{Domain, bug, entry, heap, hypercall, registers};
+use crate::{Domain, bug, entry, heap, hypercall, registers, trace};
 use alloc::vec::Vec;
 use core::ops::Range;
 use fdt::Fdt;
@@ -83,6 +83,9 @@ fn boot(tree_at: GuestAddr) -> Result<Boot, &'static str> {
     // SAFETY: the first and only time; the range is nobody's.
     unsafe { heap::start(heap) };
 
+    let chosen = tree.find_node("/chosen");
+    let text = |name| chosen.and_then(|node| node.property(name)?.as_str()).unwrap_or_default();
+    let trace = trace::start(0, text("k42,name"), text("bootargs"))?;
     let spaces = Spaces::start(memory_size)?;
     // SAFETY: all memory, and so the kernel, is mapped where it runs.
     unsafe { entry::set_machine_state(entry::KERNEL_MSR) };
@@ -91,7 +94,7 @@ fn boot(tree_at: GuestAddr) -> Result<Boot, &'static str> {
     unsafe { registers::set_facilities(registers::FACILITIES) };
     let frames: Vec<Range<u64>> = reserved.gaps(memory_size).collect();
     // SAFETY: the image, the heap and the device tree are reserved, and not in the gaps.
-    let mut domain = unsafe { Domain::new(memory_size, frames, spaces) };
+    let mut domain = unsafe { Domain::new(memory_size, frames, spaces, trace) };
     guest_kernel::Machine::rearm_timer(&mut domain);
     Ok(Boot { tree, tree_at, memory_size, domain })
 }

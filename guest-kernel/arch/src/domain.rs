@@ -1,6 +1,7 @@
 //! The domain as the kernel's [`Machine`].
 
 use crate::space::{self, Spaces};
+use crate::trace::Buffer;
 use crate::{entry, hypercall, registers};
 use alloc::vec::Vec;
 use core::arch::asm;
@@ -24,6 +25,8 @@ pub struct Domain {
     frames: Vec<Range<u64>>,
     spaces: Spaces,
     current: SpaceId,
+    /// Where this vCPU's events go.
+    pub(crate) trace: &'static Buffer,
 }
 
 impl Domain {
@@ -31,8 +34,13 @@ impl Domain {
     ///
     /// # Safety
     /// No object of the kernel's lies in `frames`.
-    pub(crate) unsafe fn new(memory_size: u64, frames: Vec<Range<u64>>, spaces: Spaces) -> Domain {
-        Domain { memory_size, frames, spaces, current: SpaceId(0) }
+    pub(crate) unsafe fn new(
+        memory_size: u64,
+        frames: Vec<Range<u64>>,
+        spaces: Spaces,
+        trace: &'static Buffer,
+    ) -> Domain {
+        Domain { memory_size, frames, spaces, current: SpaceId(0), trace }
     }
 
     /// The frames the Machine may store to, as ranges of guest real addresses.

@@ -4,7 +4,7 @@
 //! user mode, [`boot`] brings the kernel from real mode to its `main`, [`domain`] implements
 //! [`guest_kernel::Machine`], [`space`] is the kernel's own translation and the process table,
 //! [`hypercall`] the way into the hypervisor, [`registers`] the special ones, [`heap`] the kernel's
-//! own memory, [`bug`] the end of a kernel that has gone wrong.
+//! own memory, `trace` where its events go, [`bug`] the end of a kernel that has gone wrong.
 //!
 //! The kernel is linked at [`LINEAR_BASE`] + guest real address. In real mode the processor ignores
 //! the top four bits of an address, so the same pointers serve before and after translation is on.
@@ -20,6 +20,7 @@ pub mod heap;
 pub mod hypercall;
 pub mod registers;
 pub mod space;
+mod trace;
 
 pub use boot::Boot;
 pub use domain::Domain;

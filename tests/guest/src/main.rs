@@ -23,6 +23,7 @@ mod privilege;
 mod random;
 mod talk;
 mod trace;
+mod traced;
 mod upcall;
 mod vcpus;
 mod work;
@@ -78,6 +79,7 @@ const TESTS: &[(&str, Test)] = &[
     ("lateness", latency::lateness),
     ("create", create::create),
     ("trace", trace::own_calls),
+    ("traced", traced::costs),
     ("work", work::work),
     ("periods", work::periods),
     ("priv", privilege::privileged_instruction),
