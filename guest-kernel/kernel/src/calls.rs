@@ -8,6 +8,7 @@ use crate::user_memory::UserRange;
 use alloc::string::String;
 use core::ops::Range;
 use k42_lib::radix::Access;
+use k42_lib::trace::events::user;
 use kernel_abi::{Call, Error, Outcome, PAGE_SIZE, region as flags};
 
 /// The most bytes of a logged line.
@@ -68,6 +69,10 @@ impl<M: Machine> Kernel<M> {
             Call::Exit { status } => return After::Exit(status as u8),
             Call::Log { buffer, length } => {
                 self.log(UserRange::new(buffer, length.min(LOG_LINE))).map(|()| 0)
+            }
+            Call::Trace { first, second } => {
+                user::numbers(&self.machine, first, second);
+                Ok(0)
             }
             Call::FreeMemory {} => Ok(self.pm.free_frames() as u64 * PAGE_SIZE),
         })
@@ -149,6 +154,7 @@ impl<M: Machine> Kernel<M> {
             }));
             left = rest;
         }
+        user::text(&self.machine, &line);
         self.machine.console_line(format_args!("{}: {line}", self.program));
         Ok(())
     }

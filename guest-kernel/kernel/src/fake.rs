@@ -6,12 +6,15 @@ use crate::kernel::Kernel;
 use crate::machine::{Machine, SpaceId};
 use crate::pm::PageManager;
 use crate::process::Fault;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::sync::atomic::AtomicU64;
 use k42_lib::radix::{Access, TableMemory, TableSize, Tree};
+use k42_lib::trace::{Buffer, Tracer};
 use k42_lib::{EffAddr, GuestAddr};
 use kernel_abi::PAGE_SIZE;
 
@@ -34,6 +37,8 @@ pub struct Fake {
     pub entry: u64,
     /// What runs in user mode, trap by trap.
     pub script: VecDeque<User>,
+    /// Where events go.
+    pub trace: Box<Buffer>,
 }
 
 impl Fake {
@@ -143,6 +148,18 @@ impl Kernel<Fake> {
         }
         self.process.handle_fault(at, access, &mut self.pm, &mut self.machine)?;
         Ok(self.machine.user_access(space, at, access).expect("a served fault stays served"))
+    }
+}
+
+impl Tracer for Fake {
+    type Word = AtomicU64;
+
+    fn now(&self) -> u64 {
+        self.time
+    }
+
+    fn buffer(&self) -> &Buffer {
+        &self.trace
     }
 }
 

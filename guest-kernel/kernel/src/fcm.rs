@@ -6,6 +6,7 @@ use crate::pm::{Frame, PageManager};
 use alloc::collections::BTreeMap;
 use core::ops::Range;
 use k42_lib::GuestAddr;
+use k42_lib::trace::events::mem;
 use kernel_abi::PAGE_SIZE;
 
 /// Some bytes of guest real memory, that nobody changes: the root file system image or a part of
@@ -63,6 +64,7 @@ impl Fcm {
         }
         let frame = pm.allocate().ok_or(NoMemory)?;
         let page = frame.address();
+        mem::frame_allocated(machine, page.value());
         let filled = match self.backing {
             Backing::Copy(image) => fill(machine, page, image, number.saturating_mul(PAGE_SIZE)),
             _ => 0,

@@ -3,6 +3,7 @@
 use crate::machine::{Machine, SpaceId};
 use crate::pm::{Frame, PageManager};
 use alloc::vec::Vec;
+use k42_lib::trace::events::mem;
 use k42_lib::radix::{Access, LeafSize, MapError, TableMemory, TableSize, Tree};
 use k42_lib::{EffAddr, GuestAddr};
 use kernel_abi::PAGE_SIZE;
@@ -69,7 +70,10 @@ impl Hat {
         }
         machine.tables_changed();
         match mapped {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                mem::hat(machine, page, to.value());
+                Ok(())
+            }
             Err(MapError::NoMemory) => Err(NoMemory),
             Err(error) => panic!("page {page:#x} cannot be mapped: {error:?}"),
         }
@@ -130,6 +134,7 @@ struct Tables<'a, M> {
 impl<M: Machine> Tables<'_, M> {
     fn zeroed_frame(&mut self) -> Option<u64> {
         let frame = self.pm.allocate()?;
+        mem::frame_allocated(self.machine, frame.address().value());
         self.pool.frames.push(frame);
         self.machine.zero(frame.address(), PAGE_SIZE);
         Some(frame.address().value())

@@ -14,6 +14,7 @@ use crate::trap::{Offence, Trap};
 use alloc::string::String;
 use core::ops::Range;
 use k42_lib::radix::Access;
+use k42_lib::trace::events::{mem, process, trap};
 use k42_lib::{EffAddr, msr};
 use kernel_abi::{Call, Error, PAGE_SIZE};
 
@@ -107,9 +108,15 @@ impl<M: Machine> Kernel<M> {
 
     /// Runs the program to its end; returns its exit status.
     pub fn run(&mut self, context: &mut Context) -> u8 {
+        let space = self.process.space();
+        process::create(&self.machine, space.0.into());
+        process::switch(&self.machine, space.0.into());
         loop {
-            self.machine.run(self.process.space(), context);
+            trap::resume(&self.machine, context.next);
+            self.machine.run(space, context);
+            trap::trap(&self.machine, context.vector, context.next);
             if let Some(status) = self.answer(context) {
+                process::exit(&self.machine, space.0.into(), status.into());
                 return status;
             }
         }
@@ -120,6 +127,7 @@ impl<M: Machine> Kernel<M> {
         let offence = match Trap::decode(context) {
             Trap::NativeCall => {
                 let gpr = &context.gpr;
+                trap::call(&self.machine, gpr[0] >> 16, gpr[3]);
                 let arguments = [gpr[3], gpr[4], gpr[5], gpr[6], gpr[7], gpr[8]];
                 let after = match Call::decode(gpr[0], arguments) {
                     Some(call) => self.native_call(call),
@@ -153,7 +161,11 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn fault(&mut self, address: EffAddr, access: Access) -> Result<(), Fault> {
-        self.process.handle_fault(address, access, &mut self.pm, &mut self.machine)
+        mem::fault_start(&self.machine, address.value(), access.bits());
+        let (pm, machine) = (&mut self.pm, &mut self.machine);
+        let outcome = self.process.handle_fault(address, access, pm, machine);
+        mem::fault_end(&self.machine, address.value(), outcome.map_or_else(|why| why as u64, |()| 0));
+        outcome
     }
 }
 

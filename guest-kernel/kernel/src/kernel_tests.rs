@@ -198,3 +198,28 @@ proptest! {
         prop_assert!(kernel.user_store(LIBRARY, &byte).is_err());
     }
 }
+
+#[test]
+fn a_fault_is_traced_from_object_to_object() {
+    use k42_lib::trace::events;
+    use k42_lib::trace::read::{Found, Snapshot};
+    let (mut kernel, mut context) = boot(alloc::vec![
+        |_, _, context| data_fault(context, context.gpr[1], true),
+        |_, _, context| data_fault(context, 0x10, false),
+    ]);
+    kernel.machine.trace.switch(events::mask("mem,trap,process").unwrap());
+    kernel.machine.trace.start(0, 0, "test");
+    assert_eq!(kernel.run(&mut context), 128 + 11);
+    let words: Vec<u64> = kernel.machine.trace.copy().collect();
+    let snapshot = Snapshot::new(&words).unwrap();
+    let mut names = Vec::new();
+    for found in snapshot.sub_buffers(0).flat_map(|sub| sub.records()) {
+        let Found::Event(record) = found else { panic!("{found:?}") };
+        names.push(record.event().expect("it is declared").name);
+    }
+    names.retain(|name| *name != "frame_allocated");
+    let fault = ["fault_start", "process", "region", "fcm", "hat", "fault_end"];
+    let before = ["create", "switch", "resume", "trap"];
+    let after = ["resume", "trap", "fault_start", "fault_end", "exit"];
+    assert_eq!(names, [&before[..], &fault, &after].concat());
+}

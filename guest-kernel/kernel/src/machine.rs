@@ -2,18 +2,19 @@
 //! hypervisor, [`crate::fake`] for host tests.
 
 use crate::context::Context;
+use k42_lib::trace::Tracer;
 use k42_lib::{EffAddr, GuestAddr};
 
 /// The number of an address space, as the processor knows it (PIDR).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SpaceId(pub u16);
 
-/// A domain's memory, translation, console and time.
+/// A domain's memory, translation, console and time; its events go to the buffer of this vCPU.
 ///
 /// Addresses are guest real. Stores go only into the frames that the machine gave the kernel at
 /// the start ([`crate::pm::PageManager`]); a machine panics at one elsewhere, which is a bug of
 /// the kernel's.
-pub trait Machine {
+pub trait Machine: Tracer {
     /// The translation table entry at `at` (big-endian in storage).
     fn load_entry(&self, at: GuestAddr) -> u64;
     /// Stores a translation table entry, so that a table walk sees the old or the new one.

@@ -13,6 +13,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 use k42_lib::radix::Access;
+use k42_lib::trace::events::mem;
 use k42_lib::{EffAddr, GuestAddr};
 use kernel_abi::{Error, PAGE_SIZE};
 
@@ -21,9 +22,10 @@ const MAX_REGIONS: usize = 8192;
 
 /// Why an access cannot be made good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Fault {
     /// No region there.
-    NoRegion,
+    NoRegion = 1,
     /// The region does not allow it.
     Forbidden,
     /// No memory for the page or for its translation.
@@ -77,12 +79,15 @@ impl Process {
     ) -> Result<(), Fault> {
         let page = address.align_down(PAGE_SIZE);
         let (start, region) = self.region_at(address.value()).ok_or(Fault::NoRegion)?;
+        mem::process(machine, address.value(), start);
         if !region.allows(access) {
             return Err(Fault::Forbidden);
         }
         let number = region.pages(start, &(page.value()..page.value())).start;
+        mem::region(machine, start, number);
         let fcm = &mut self.fcms.get_mut(&region.fcm).expect("a region has an FCM").fcm;
         let at = fcm.page(number, pm, machine).map_err(|_| Fault::NoMemory)?;
+        mem::fcm(machine, number, at.value());
         if region.protection.contains(Access::EXECUTE) {
             machine.synchronize_instructions(at, PAGE_SIZE);
         }

@@ -13,7 +13,7 @@ events! {
 
     /// The kernel's memory.
     mem = 1 {
-        /// An access could not be made; its sort is READ 1, WRITE 2 or EXECUTE 4.
+        /// An access could not be made; of which sort `radix::Access` says.
         0 fault_start(address: Hex, access: Hex) Begins "fault at {address}, access {access}";
         /// It can be made now (outcome 0), or not (why: `Process` says).
         1 fault_end(address: Hex, outcome: Number) Ends "fault at {address} handled: {outcome}";
@@ -93,7 +93,7 @@ pub fn find(major: u8, minor: u8) -> Option<&'static Event> {
 ///
 /// # Errors
 /// The name that is none.
-pub fn mask<'a>(names: &'a str) -> Result<u64, &'a str> {
+pub fn mask(names: &str) -> Result<u64, &str> {
     let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
     names.map(class).try_fold(0, |mask, class| Ok(mask | class?))
 }

@@ -193,9 +193,13 @@ impl<W: Word, const SUB: usize, const PLACES: usize> Ring<W, SUB, PLACES> {
         &self.control
     }
 
-    /// Its words, with those that are not used.
-    pub fn words(&self) -> &[W] {
-        &self.words
+    /// A copy of all that it is, for [`Snapshot`](super::read::Snapshot), word by word.
+    pub fn copy(&self) -> impl Iterator<Item = u64> + '_ {
+        let Control { committed, magic, shape, mask, policy, .. } = &self.control;
+        let Control { index, lost, vcpu, address, name, reserved, .. } = &self.control;
+        let numbers = [magic, shape, mask, policy, index, lost, vcpu, address];
+        let lists = name.iter().chain(reserved).chain(&self.words);
+        committed.iter().chain(numbers).chain(lists).map(Word::get)
     }
 
     /// Whether events of these classes are wanted.

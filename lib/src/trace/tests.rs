@@ -31,12 +31,7 @@ impl Clock {
 }
 
 fn copy<const SUB: usize, const PLACES: usize>(ring: &Ring<AtomicU64, SUB, PLACES>) -> Vec<u64> {
-    let control = ring.control();
-    let single = [&control.magic, &control.shape, &control.mask, &control.policy];
-    let more = [&control.index, &control.lost, &control.vcpu, &control.address];
-    let lists = control.name.iter().chain(&control.reserved).chain(ring.words());
-    let words = control.committed.iter().chain(single).chain(more).chain(lists);
-    words.map(Word::get).collect()
+    ring.copy().collect()
 }
 
 /// All events of a copy, and how many words are in holes.
