@@ -3,8 +3,8 @@
 use crate::machine::{Machine, SpaceId};
 use crate::pm::{Frame, PageManager};
 use alloc::vec::Vec;
-use k42_lib::trace::events::mem;
 use k42_lib::radix::{Access, LeafSize, MapError, TableMemory, TableSize, Tree};
+use k42_lib::trace::events::mem;
 use k42_lib::{EffAddr, GuestAddr};
 use kernel_abi::PAGE_SIZE;
 

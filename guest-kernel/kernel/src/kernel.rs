@@ -164,7 +164,11 @@ impl<M: Machine> Kernel<M> {
         mem::fault_start(&self.machine, address.value(), access.bits());
         let (pm, machine) = (&mut self.pm, &mut self.machine);
         let outcome = self.process.handle_fault(address, access, pm, machine);
-        mem::fault_end(&self.machine, address.value(), outcome.map_or_else(|why| why as u64, |()| 0));
+        mem::fault_end(
+            &self.machine,
+            address.value(),
+            outcome.map_or_else(|why| why as u64, |()| 0),
+        );
         outcome
     }
 }
