@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("vcpu_switch_pair"), move || vcpu_switch_pair(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
+        tests.push(test(name("trace"), move || trace(model)));
         tests.push(test(name("linux_operations"), move || linux_operations(model)));
     }
     tests
@@ -111,6 +112,14 @@ fn getppid(model: Model) -> anyhow::Result<()> {
 fn start(model: Model) -> anyhow::Result<()> {
     let count = figures::start_k42(model, COUNTED)?;
     within("start of a K42 domain", count, "start-k42-domain")
+}
+
+fn trace(model: Model) -> anyhow::Result<()> {
+    within("event noted", figures::trace_enabled(model, COUNTED)?, "trace-enabled")?;
+    within("event not wanted", figures::trace_disabled(model, COUNTED)?, "trace-disabled")?;
+    let out = figures::trace_compiled_out(model, COUNTED)?;
+    anyhow::ensure!(out == 0, "event compiled out: {out} instructions");
+    Ok(())
 }
 
 fn linux_operations(model: Model) -> anyhow::Result<()> {

@@ -13,7 +13,8 @@ use k42_audit::table::number;
 use k42_tests::figures::{
     Clock, create, create_to_first, disk_read, event_round_trip, event_send, event_upcall,
     event_upcall_other, getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, populate,
-    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
+    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, trace_compiled_out,
+    trace_disabled, trace_enabled, vcpu_switch_pair,
 };
 use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
@@ -69,6 +70,9 @@ const ROWS: &[Row] = &[
     row("read of 4 KiB from a disk, all domains",     disk_read,        None,                       Nothing),
     row("two switches between two vCPUs",             vcpu_switch_pair, Some("vcpu-switch-pair"),        Count(1_500)),
     row("getppid, K42 domain and bare Linux",         getppid,          Some("getppid"),            LessThanPeer),
+    row("event of two words traced",                  trace_enabled,    None,                       Count(30)),
+    row("event that is not wanted",                   trace_disabled,   None,                       Count(3)),
+    row("event that is compiled out",                 trace_compiled_out, None,                     Count(0)),
     row("entry to first instruction, K42, 64 MiB",    start_k42,        None,                       Nothing),
     row("entry to first instruction, Linux, 512 MiB", start_linux,      None,                       Nothing),
 ];
