@@ -153,3 +153,6 @@ pub fn show(trace: &Trace, output: &Output, out: &mut impl Write) -> anyhow::Res
     std::io::copy(&mut Cursor::new(text), out)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
