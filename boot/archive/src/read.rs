@@ -90,6 +90,11 @@ impl<'a> Archive<'a> {
         self.console
     }
 
+    /// Whether the hypervisor writes events to its trace buffers from the start.
+    pub fn trace(&self) -> bool {
+        self.root().is_ok_and(|root| root.property("trace").is_some())
+    }
+
     /// The domains, in the order they stand in, each checked by itself and against those before it.
     pub fn domains(&self) -> impl Iterator<Item = Result<DomainImage<'a>, ArchiveError>> + use<'a> {
         let archive = *self;

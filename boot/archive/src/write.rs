@@ -86,17 +86,19 @@ impl From<vm_fdt::Error> for WriteError {
     }
 }
 
-/// The bytes of an archive with these domains, which the reader has accepted.
+/// The bytes of an archive with these domains, which the reader has accepted; `trace` has the hypervisor
+/// write events from the start.
 pub fn write(
     machine: Machine,
     console: Console,
+    trace: bool,
     domains: &[Domain],
 ) -> Result<Vec<u8>, WriteError> {
     let payload = Payload::lay_out(domains);
     // Numbers have a fixed size in the index, so its length does not depend on where payload begins.
-    let length = index(machine, console, domains, &payload, 0)?.len() as u64;
+    let length = index((machine, console, trace), domains, &payload, 0)?.len() as u64;
     let base = length.next_multiple_of(PAYLOAD_ALIGNMENT);
-    let mut archive = index(machine, console, domains, &payload, base)?;
+    let mut archive = index((machine, console, trace), domains, &payload, base)?;
     for (blob, offset) in &payload.order {
         archive.resize((base + offset) as usize, 0);
         archive.extend_from_slice(blob);
@@ -140,8 +142,7 @@ impl<'d> Payload<'d> {
 
 /// The index, for payload that begins at `base`.
 fn index(
-    machine: Machine,
-    console: Console,
+    (machine, console, trace): (Machine, Console, bool),
     domains: &[Domain],
     payload: &Payload<'_>,
     base: u64,
@@ -151,6 +152,9 @@ fn index(
     fdt.property_string("compatible", COMPATIBLE)?;
     fdt.property_string("machine", machine.name())?;
     fdt.property_string("console", console.name())?;
+    if trace {
+        fdt.property_null("trace")?;
+    }
     for domain in domains {
         let node = fdt.begin_node(&format!("domain@{:x}", domain.number))?;
         fdt.property_string("name", &domain.name)?;

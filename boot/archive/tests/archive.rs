@@ -97,7 +97,7 @@ proptest! {
     fn what_is_written_is_read(mut domains in domains(), ten: bool, plain: bool) {
         let machine = if ten { Machine::Powernv10 } else { Machine::Powernv9 };
         let console = if plain { Console::Plain } else { Console::Framed };
-        let bytes = write(machine, console, &domains).unwrap();
+        let bytes = write(machine, console, false, &domains).unwrap();
         domains.iter_mut().for_each(|d| d.loads.retain(|load| !load.data.is_empty()));
         prop_assert_eq!(read_all(&bytes), Ok((machine, console, domains)));
     }
@@ -106,7 +106,7 @@ proptest! {
     #[test]
     fn damage_is_survived(domains in domains(), cut: prop::sample::Index,
                           changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
-        let mut bytes = write(Machine::Powernv9, Console::Framed, &domains).unwrap();
+        let mut bytes = write(Machine::Powernv9, Console::Framed, false, &domains).unwrap();
         let index = u32::from_be_bytes(bytes[4..8].try_into().unwrap()) as usize;
         let _ = read_all(&bytes[..cut.index(bytes.len())]);
         for (at, value) in changes {
@@ -120,7 +120,7 @@ proptest! {
     fn damaged_words_are_survived(domains in domains(),
                                   changes in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![
                                       0u32..12, Just(u32::MAX), Just(u32::MAX - 3), any::<u32>()]), 1..4)) {
-        let mut bytes = write(Machine::Powernv9, Console::Framed, &domains).unwrap();
+        let mut bytes = write(Machine::Powernv9, Console::Framed, false, &domains).unwrap();
         let index = u32::from_be_bytes(bytes[4..8].try_into().unwrap()) as usize;
         for (at, value) in changes {
             let at = at.index(index / 4) * 4;
@@ -142,7 +142,7 @@ fn equal_payload_is_stored_once_and_aligned() {
     for domain in &mut domains {
         domain.loads = vec![Blob { what: "", guest_address: 0, data: kernel.clone() }];
     }
-    let bytes = write(Machine::Powernv9, Console::Framed, &domains).unwrap();
+    let bytes = write(Machine::Powernv9, Console::Framed, false, &domains).unwrap();
     assert_eq!(bytes.len() as u64, PAYLOAD_ALIGNMENT + 100_000);
     assert_eq!(read_all(&bytes).unwrap().2, domains);
 }
@@ -151,7 +151,7 @@ fn equal_payload_is_stored_once_and_aligned() {
 fn refused(change: impl FnOnce(&mut [Domain; 2])) -> ArchiveError {
     let mut domains = [domain(1, "one"), domain(2, "two")];
     change(&mut domains);
-    match write(Machine::Powernv9, Console::Framed, &domains) {
+    match write(Machine::Powernv9, Console::Framed, false, &domains) {
         Err(WriteError::Refused(error)) => error,
         other => panic!("not refused: {other:?}"),
     }
@@ -202,7 +202,7 @@ fn every_value_is_checked() {
 
 #[test]
 fn errors_name_what_is_wrong() {
-    let bytes = write(Machine::Powernv9, Console::Framed, &[domain(1, "one")]).unwrap();
+    let bytes = write(Machine::Powernv9, Console::Framed, false, &[domain(1, "one")]).unwrap();
     assert_eq!(read_all(&[]), Err(ArchiveError::Index(IndexFault::NoHeader)));
     assert_eq!(read_all(&bytes[..100]), Err(ArchiveError::Index(IndexFault::Truncated)));
     assert_eq!(read_all(&bytes[1..]), Err(ArchiveError::Index(IndexFault::NoMagic)));

@@ -13,13 +13,18 @@ use std::path::{Path, PathBuf};
 
 /// Files of the hypervisor's crates of which nothing is in an image of it: they are for the host, for
 /// guests, for people, or for a hypervisor without PAPR.
-const ELSEWHERE: [&str; 9] = [
+const ELSEWHERE: [&str; 14] = [
     "boot/archive/src/write.rs",
     "boot/wire/src/host.rs",
     "hypervisor/abi/src/guest.rs",
     "hypervisor/abi/src/rows.rs",
     "hypervisor/core/src/papr/absent.rs",
     "lib/src/lock.rs",
+    "lib/src/trace.rs",
+    "lib/src/trace/events.rs",
+    "lib/src/trace/read.rs",
+    "lib/src/trace/ring.rs",
+    "lib/src/trace/schema.rs",
     "lib/src/vector/kernel.rs",
     "hypervisor/image/build.rs",
     "hypervisor/image-nested/build.rs",

@@ -148,6 +148,7 @@ fn tree(
         })?;
         node(tree, "hypervisor", |tree| tree.property_string("compatible", "xen,xen"))?;
         node(tree, "chosen", |tree| {
+            tree.property_string("k42,name", &plan.name)?;
             tree.property_string("bootargs", &guest.bootargs)?;
             if let Some((start, size)) = archive {
                 tree.property_u64("linux,initrd-start", start)?;

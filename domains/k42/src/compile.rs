@@ -33,7 +33,8 @@ pub fn build_started(description: &Description, console: Console) -> anyhow::Res
 /// The boot archive of this machine.
 pub fn compile(description: &Description, console: Console) -> anyhow::Result<Vec<u8>> {
     let domains = build(description, console)?;
-    let archive = boot_archive::write::write(description.model, console, &domains)?;
+    let archive =
+        boot_archive::write::write(description.model, console, description.trace, &domains)?;
     ensure!(
         archive.len() <= MAX_ARCHIVE,
         "the boot archive has {} MiB and can have {}: use smaller files or the same for more domains",
@@ -59,7 +60,7 @@ fn domains(
         let held = match domain.kind {
             Kind::Controller { .. } => {
                 let held = domains(description, console, Some(&domain.name), store)?;
-                Some(boot_archive::write::write(description.model, console, &held)?.into())
+                Some(boot_archive::write::write(description.model, console, false, &held)?.into())
             }
             _ => None,
         };

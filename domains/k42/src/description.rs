@@ -26,6 +26,8 @@ pub struct Description {
     pub processors: u32,
     /// Its memory in bytes; `None` for what the domains need.
     pub memory: Option<u64>,
+    /// Whether the hypervisor writes events from the start, and memory is a file that others read.
+    pub trace: bool,
     /// The domains; the first is number 1.
     pub domains: Vec<DomainDescription>,
 }

@@ -103,7 +103,7 @@ mod tests {
             let (mut input, mut listener) = (Input::default(), Listener::default());
             let (mut got, mut under_way) = (Vec::new(), 0);
             input.push(channel, &bytes);
-            prop_assert_eq!(input.ready(), []);
+            prop_assert!(input.ready().is_empty());
             input.open(channel);
             for step in steps.iter().cycle() {
                 for piece in split(&mut listener, &input.ready()) {

@@ -3,7 +3,7 @@
 //! [`description`] checks the TOML files under `domains/`, [`compile`] makes a boot archive of one
 //! by way of `domains/builder`, [`disks`] are files of the host's that it has, [`machine`] runs it in QEMU and takes the serial line apart into
 //! [`consoles`], with [`input`] going the other way; [`symbols`] name the addresses of reports. On top are the commands: [`boot`] with its
-//! [`screen`] and [`run`]. The tests on target drive [`machine`] without a screen.
+//! [`screen`], [`run`] and [`trace`]. The tests on target drive [`machine`] without a screen.
 #![forbid(unsafe_code)]
 
 pub mod attest;
@@ -23,3 +23,4 @@ pub mod qemu;
 pub mod run;
 pub mod screen;
 pub mod symbols;
+pub mod trace;

@@ -81,11 +81,11 @@ mod tests {
         fn channels_hear_their_own(parts in prop::collection::vec(
             (0u8..4, prop::collection::vec(any::<u8>(), 0..600)), 0..10), cut in 1usize..300) {
             let mut line = Vec::new();
-            let mut want = vec![Vec::new(); 4];
+            let mut want: Vec<Vec<u8>> = vec![Vec::new(); 4];
             for (number, bytes) in &parts {
                 line.extend(frames(Channel::new(*number).unwrap(), bytes));
                 line.extend(frame::taken(Channel::new(*number).unwrap(), 7));
-                want[usize::from(*number)].extend(bytes);
+                want[usize::from(*number)].extend_from_slice(bytes);
             }
             let mut listener = Listener::default();
             let mut got = vec![Vec::new(); 4];

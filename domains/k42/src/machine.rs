@@ -34,6 +34,8 @@ pub struct Options {
     pub gdb: Option<u16>,
     /// More of QEMU's options.
     pub qemu: Vec<String>,
+    /// Its memory is a file, and events are written there: [`crate::trace`].
+    pub traced: bool,
     /// The hypervisor's image is the one that checks its own state when a guest asks, for tests.
     pub walker: bool,
 }
@@ -90,6 +92,13 @@ pub fn prepare(
     let hypervisor = files::top().join(&image);
     ensure!(hypervisor.is_file(), "there is no {image}; {}", files::remedy(&image));
     let archive = folder.join("boot-archive");
+    let traced = options.traced || description.trace;
+    let description = &Description { trace: traced, ..description.clone() };
+    let memory_file = traced.then(|| crate::trace::file(folder));
+    if let Some(path) = &memory_file {
+        // A machine's memory is zero at first.
+        File::create(path).with_context(|| path.display().to_string())?;
+    }
     fs::write(&archive, compile(description, console)?)
         .with_context(|| archive.display().to_string())?;
     let held = disks::hold(description)?;
@@ -100,6 +109,7 @@ pub fn prepare(
         memory: description.machine_memory(),
         gdb: options.gdb,
         disks: disks::files(description).filter_map(sized).collect(),
+        memory_file,
         more: options.qemu.clone(),
     };
     Ok((qemu::command(&settings, &hypervisor, &archive), held))

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use boot_archive::Console;
@@ -14,7 +15,7 @@ use k42::compile::compile;
 use k42::description::{Description, Model};
 use k42::machine::Options;
 use k42::run::{Job, TROUBLE, run};
-use k42::{boot, description, files};
+use k42::{boot, description, files, trace};
 
 /// Boots machines with K42 and Linux domains on the thin hypervisor.
 #[derive(Parser)]
@@ -30,6 +31,9 @@ enum Command {
     Boot {
         /// The machine's description, such as domains/demo.toml.
         file: PathBuf,
+        /// Let `trace` see what happens: the machine's memory is a file, beside the logs.
+        #[arg(long)]
+        traced: bool,
         /// Have the hypervisor write lines for a plain terminal, and show just those.
         #[arg(long)]
         plain: bool,
@@ -71,6 +75,40 @@ enum Command {
         qemu: Vec<String>,
         /// The program, a path or a name, and its arguments.
         #[arg(required = true, last = true, value_name = "PROGRAM")]
+        words: Vec<String>,
+    },
+    /// Record what happens in K42 domains and in the hypervisor, and show it.
+    ///
+    /// Either of a machine that runs, booted with --traced, or of a program that is run for it:
+    /// `cargo k42 trace domains/demo.toml --events mem --seconds 5`, `cargo k42 trace --sums -- ls /`.
+    Trace {
+        /// The description of the machine that runs; none for a program.
+        #[arg(required_unless_present = "words", conflicts_with = "words")]
+        file: Option<PathBuf>,
+        /// The folder with the running machine's logs [default: target/run/NAME].
+        #[arg(long, value_name = "DIR", conflicts_with = "words")]
+        log: Option<PathBuf>,
+        /// Only this domain of the machine.
+        #[arg(long, value_name = "NAME", conflicts_with = "words")]
+        domain: Option<String>,
+        /// Switch to these classes of events from now on: all, none, or names with commas between
+        /// [default: all for a program, those that are on for a machine].
+        #[arg(long, value_name = "CLASSES", value_parser = classes)]
+        events: Option<String>,
+        /// How long to record a machine that runs; what its buffers hold comes first.
+        #[arg(long, default_value_t = 0, conflicts_with = "words")]
+        seconds: u64,
+        /// Show only how often each event came, and how long what it ends took.
+        #[arg(long)]
+        sums: bool,
+        /// Write a file for ui.perfetto.dev or chrome://tracing.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// The machine for a program.
+        #[arg(long, default_value = "powernv9", value_parser = model)]
+        machine: Model,
+        /// The program, a path or a name, and its arguments.
+        #[arg(last = true, value_name = "PROGRAM")]
         words: Vec<String>,
     },
     /// Check descriptions, with the files they name.
@@ -130,7 +168,7 @@ fn variable(word: &str) -> Result<String, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let fault = match arguments.command {
-        Command::Run { .. } => TROUBLE,
+        Command::Run { .. } | Command::Trace { .. } => TROUBLE,
         Command::Attest { .. } => 2,
         _ => 1,
     };
@@ -143,6 +181,15 @@ fn main() -> ExitCode {
     }
 }
 
+fn classes(names: &str) -> Result<String, String> {
+    trace::classes(names).map(|_| names.into())
+}
+
+/// The folder with a machine's logs, if nothing else is said.
+fn usual(description: &Description) -> PathBuf {
+    files::top().join(files::RUN).join(&description.name)
+}
+
 /// Prints a long text. A reader that has seen enough of it is no fault.
 fn print(text: &impl Display) -> io::Result<()> {
     match write!(io::stdout(), "{text}") {
@@ -153,9 +200,9 @@ fn print(text: &impl Display) -> io::Result<()> {
 
 fn obey(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Boot { file, plain, gdb, log, qemu } => {
+        Command::Boot { file, traced, plain, gdb, log, qemu } => {
             let description = Description::load(&file)?;
-            let options = Options { folder: log, gdb, qemu, walker: false };
+            let options = Options { folder: log, traced, gdb, qemu, walker: false };
             match plain {
                 true => boot::boot_plain(&description, &options)?,
                 false => boot::boot(&description, &options)?,
@@ -166,6 +213,25 @@ fn obey(command: Command) -> anyhow::Result<u8> {
             let job =
                 Job { words, root, model: machine, memory, environment: env, bootargs, verbose };
             run(&job, &Options { gdb, qemu, ..Options::default() })
+        }
+        Command::Trace { file, log, domain, events, seconds, sums, json, machine, words } => {
+            let output = trace::Output { sums, json };
+            let (status, trace) = match file {
+                Some(file) => {
+                    let description = Description::load(&file)?;
+                    let folder = log.unwrap_or_else(|| usual(&description));
+                    let time = Duration::from_secs(seconds);
+                    let events = events.as_deref().and_then(|names| trace::classes(names).ok());
+                    (0, trace::attach(&folder, domain.as_deref(), events, time)?)
+                }
+                None => {
+                    let events = events.as_deref().unwrap_or("all");
+                    let job = trace::job(words, machine, events);
+                    trace::run(&job, &Options::default(), io::stdin(), &mut io::stderr())?
+                }
+            };
+            trace::show(&trace, &output, &mut io::stdout())?;
+            Ok(status)
         }
         Command::Check { files } => {
             let mut faults = 0;
@@ -184,8 +250,8 @@ fn obey(command: Command) -> anyhow::Result<u8> {
         }
         Command::Attest { file, log } => {
             let description = Description::load(&file)?;
-            let usual = || files::top().join(files::RUN).join(&description.name);
-            let verdict = attest(&description, &log.unwrap_or_else(usual))?;
+            let folder = log.unwrap_or_else(|| usual(&description));
+            let verdict = attest(&description, &folder)?;
             verdict.registers.iter().for_each(|line| println!("{line}"));
             verdict.differences.iter().for_each(|line| println!("DIFFERS  {line}"));
             if verdict.differences.is_empty() {

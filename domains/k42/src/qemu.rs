@@ -17,6 +17,8 @@ pub struct Settings {
     pub processors: u32,
     /// Its memory in bytes, a multiple of 1 MiB.
     pub memory: u64,
+    /// The file that its memory is in, for others to read; nobody's if none.
+    pub memory_file: Option<PathBuf>,
     /// A port for gdb to connect to; the machine then waits for it before its first instruction.
     pub gdb: Option<u16>,
     /// Its disks: files, and how many bytes each has.
@@ -64,6 +66,10 @@ pub fn command(settings: &Settings, hypervisor: &Path, archive: &Path) -> Comman
     };
     command.arg("-smp").arg(settings.processors.to_string());
     command.arg("-m").arg(format!("{}M", settings.memory >> 20));
+    if let Some(path) = &settings.memory_file {
+        let backend = memory("memory", settings.memory, path);
+        command.arg("-object").arg(backend).args(["-machine", "memory-backend=memory"]);
+    }
     command.args(DEVICES);
     command.arg("-kernel").arg(hypervisor).arg("-initrd").arg(archive);
     if let Some(port) = settings.gdb {
@@ -74,16 +80,18 @@ pub fn command(settings: &Settings, hypervisor: &Path, archive: &Path) -> Comman
         command.args(BRIDGE);
     }
     for (number, (path, bytes)) in settings.disks.iter().enumerate() {
-        let path = path.to_string_lossy().replace(',', ",,");
-        let memory = "memory-backend-file,share=on";
-        command
-            .arg("-object")
-            .arg(format!("{memory},id=disk{number},size={bytes},mem-path={path}"));
+        command.arg("-object").arg(memory(&format!("disk{number}"), *bytes, path));
         let place = format!("bus={bus},addr={device}.{number},multifunction=on");
         command.arg("-device").arg(format!("ivshmem-plain,memdev=disk{number},{place}"));
     }
     command.args(&settings.more);
     command
+}
+
+/// Memory that is a file, as QEMU's option says it.
+fn memory(name: &str, bytes: u64, path: &Path) -> String {
+    let path = path.to_string_lossy().replace(',', ",,");
+    format!("memory-backend-file,share=on,id={name},size={bytes},mem-path={path}")
 }
 
 /// A running QEMU, which ends with this value.

@@ -64,6 +64,7 @@ fn description(job: &Job) -> Description {
         model: job.model,
         processors: 1,
         memory: None,
+        trace: false,
         domains: vec![DomainDescription {
             name: "run".into(),
             memory: job.memory,

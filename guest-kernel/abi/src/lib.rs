@@ -153,6 +153,8 @@ native_calls! {
     9 log = Log(buffer, length);
     /// Returns how many bytes of memory nobody uses.
     10 free_memory = FreeMemory();
+    /// Notes an event of the program's own, two numbers that it knows the meaning of, if such are traced.
+    11 trace = Trace(first, second);
 }
 
 #[cfg(test)]
@@ -190,7 +192,7 @@ mod tests {
     #[test]
     fn numbers_that_are_no_native_call_are_refused() {
         let none = [0; MAX_ARGUMENTS];
-        for r0 in [0, 1, 0xffff, 0x1_0001, 99 << 16, u64::MAX, 11 << 16] {
+        for r0 in [0, 1, 0xffff, 0x1_0001, 99 << 16, u64::MAX, 12 << 16] {
             assert_eq!(Call::decode(r0, none), None, "{r0:#x}");
         }
         for (number, name) in Call::NAMES {

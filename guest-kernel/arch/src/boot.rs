@@ -2,18 +2,19 @@
 
 use crate::space::Spaces;
 use crate::start::{self, MAX_VCPUS};
-use crate::{Domain, bug, entry, heap, hypercall, vcpu};
+use crate::{Domain, bug, entry, heap, hypercall, trace, vcpu};
 use alloc::vec::Vec;
 use core::ops::Range;
 use fdt::Fdt;
 use k42_lib::GuestAddr;
+use k42_object::trace::Buffer;
 
 /// The most ranges of memory that are spoken for at the start.
 const MAX_RESERVED: usize = 64;
 /// The kernel's heap: this much, and a share of the memory, for what it must know about pages.
-const HEAP_BASE: u64 = 4 << 20;
-/// And so much for every vCPU but the first: its stacks, and its part of clustered objects.
-const HEAP_VCPU: u64 = 512 << 10;
+const HEAP_BASE: u64 = 5 << 20;
+/// And so much for every vCPU but the first: its stacks, its part of clustered objects, its trace.
+const HEAP_VCPU: u64 = 1 << 20;
 /// One byte of heap for so many of memory.
 const HEAP_SHARE: u64 = 128;
 /// Alignment of frames and of the heap.
@@ -29,6 +30,8 @@ pub struct Boot {
     pub memory_size: u64,
     /// How many vCPUs the domain has. Number 0 runs; [`crate::start()`] starts the others.
     pub vcpus: u32,
+    /// Where events of each go.
+    pub traces: Vec<&'static Buffer>,
     /// The machine.
     pub domain: Domain,
 }
@@ -94,12 +97,17 @@ fn boot(tree_at: GuestAddr) -> Result<Boot, &'static str> {
     // SAFETY: the first and only time; the range is nobody's.
     unsafe { heap::start(heap) };
 
+    let chosen = tree.find_node("/chosen");
+    let text = |name| chosen.and_then(|node| node.property(name)?.as_str()).unwrap_or_default();
+    let traces: Result<Vec<_>, _> =
+        (0..vcpus).map(|number| trace::start(number, text("k42,name"), text("bootargs"))).collect();
+    let traces = traces?;
     let spaces = Spaces::start(memory_size)?;
     start::translate();
     let frames: Vec<Range<u64>> = reserved.gaps(memory_size).collect();
     // SAFETY: the image, the heap and the device tree are reserved, and not in the gaps.
     let domain = unsafe { Domain::new(memory_size, frames, spaces) };
-    Ok(Boot { tree, tree_at, memory_size, vcpus, domain })
+    Ok(Boot { tree, tree_at, memory_size, vcpus, traces, domain })
 }
 
 /// Memory that is spoken for, in order.

@@ -5,7 +5,7 @@
 //! the others to theirs, [`vcpu`] is what each has for itself, [`mod@wake`] how they tell each other,
 //! [`domain`] implements [`guest_kernel::Machine`], [`space`] is the kernel's own translation and the
 //! process table, [`hypercall`] the way into the hypervisor, [`registers`] the special ones, [`heap`]
-//! the kernel's own memory, [`bug`] the end of a kernel that has gone wrong.
+//! the kernel's own memory, [`trace`] where its events go, [`bug`] the end of a kernel that has gone wrong.
 //!
 //! The kernel is linked at [`LINEAR_BASE`] + guest real address. In real mode the processor ignores
 //! the top four bits of an address, so the same pointers serve before and after translation is on.
@@ -22,6 +22,7 @@ pub mod hypercall;
 pub mod registers;
 pub mod space;
 pub mod start;
+pub mod trace;
 pub mod vcpu;
 pub mod wake;
 

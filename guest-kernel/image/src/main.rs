@@ -26,7 +26,9 @@ const TICK: u64 = 5_120_000;
 
 /// Runs the domain's program; returns its exit status.
 fn run(boot: Boot) -> Result<u8, &'static str> {
-    let mut vcpus = k42_object::vcpus(boot.vcpus).into_iter();
+    let vcpus = k42_object::vcpus(boot.vcpus);
+    vcpus.iter().zip(&boot.traces).for_each(|(vcpu, trace)| vcpu.trace_to(trace));
+    let mut vcpus = vcpus.into_iter();
     let first = vcpus.next().ok_or("the domain has no vCPU")?;
     for (number, vcpu) in (1..).zip(vcpus) {
         kernel_arch::start(number, move || idle(&vcpu))?;

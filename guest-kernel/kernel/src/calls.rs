@@ -9,6 +9,7 @@ use crate::user_memory::UserRange;
 use alloc::string::String;
 use core::ops::Range;
 use k42_lib::radix::Access;
+use k42_lib::trace::events::user;
 use k42_object::Here;
 use kernel_abi::{Call, Error, Outcome, PAGE_SIZE, region as flags};
 
@@ -70,6 +71,10 @@ impl Kernel {
             Call::Exit { status } => return After::Exit(status as u8),
             Call::Log { buffer, length } => {
                 self.log(here, UserRange::new(buffer, length.min(LOG_LINE))).map(|()| 0)
+            }
+            Call::Trace { first, second } => {
+                user::numbers(here, first, second);
+                Ok(0)
             }
             Call::FreeMemory {} => Ok(self.memory.pm.free_frames() as u64 * PAGE_SIZE),
         })
@@ -149,6 +154,7 @@ impl Kernel {
             }));
             left = rest;
         }
+        user::text(here, &line);
         self.memory.machine.console_line(format_args!("{}: {line}", self.program));
         Ok(())
     }

@@ -26,6 +26,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use k42_lib::radix::{Access, Entry, LeafSize, MapError, TableMemory, TableSize, Tree};
+use k42_lib::trace::events::mem;
 use k42_lib::{EffAddr, GuestAddr};
 use k42_object::{Clustered, Here, Ref, clustered};
 use kernel_abi::PAGE_SIZE;
@@ -209,6 +210,7 @@ impl Hat for Rep {
                 // page by its earlier rights comes here, too: this one alone has to forget them.
                 tree.protect(&mut tables, at, access);
                 self.shared.machine.invalidate(self.space(here)?, page);
+                mem::hat(here, at, to.value());
                 return Ok(());
             }
             tree.unmap(&mut tables, at);
@@ -217,7 +219,10 @@ impl Hat for Rep {
         }
         self.shared.machine.tables_changed();
         match mapped {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                mem::hat(here, at, to.value());
+                Ok(())
+            }
             Err(MapError::NoMemory) => Err(Problem::NoMemory),
             Err(error) => panic!("page {page} cannot be mapped: {error:?}"),
         }

@@ -15,6 +15,7 @@ use alloc::string::String;
 use core::ops::Range;
 use k42_lib::msr;
 use k42_lib::radix::Access;
+use k42_lib::trace::events::{mem, process as processes, trap};
 use k42_object::{Here, Ref, Vcpu};
 use kernel_abi::{Call, Error, PAGE_SIZE};
 
@@ -111,13 +112,24 @@ impl Kernel {
     /// # Panics
     /// When there is no memory for the program's address space on this vCPU.
     pub fn run(&self, vcpu: &Vcpu, context: &mut Context) -> u8 {
-        let space = self.process.space(&vcpu.enter()).expect("memory for an address space");
+        let space = {
+            let here = vcpu.enter();
+            let space = self.process.space(&here).expect("memory for an address space");
+            processes::create(&here, space.0.into());
+            processes::switch(&here, space.0.into());
+            trap::resume(&here, context.next);
+            space
+        };
         loop {
             self.memory.machine.run(space, context);
-            let status = self.answer(&vcpu.enter(), context);
-            if let Some(status) = status {
+            let here = vcpu.enter();
+            trap::trap(&here, context.vector, context.next);
+            if let Some(status) = self.answer(&here, context) {
+                processes::exit(&here, space.0.into(), status.into());
                 return status;
             }
+            trap::resume(&here, context.next);
+            drop(here);
             // Now no activation is there: what has ended can go.
             vcpu.clean();
         }
@@ -128,6 +140,7 @@ impl Kernel {
         let offence = match Trap::decode(context) {
             Trap::NativeCall => {
                 let gpr = &context.gpr;
+                trap::call(here, gpr[0] >> 16, gpr[3]);
                 let arguments = [gpr[3], gpr[4], gpr[5], gpr[6], gpr[7], gpr[8]];
                 let after = match Call::decode(gpr[0], arguments) {
                     Some(call) => self.native_call(here, call),
@@ -142,7 +155,11 @@ impl Kernel {
                 }
             }
             Trap::Access(address, access) => {
-                match self.process.handle_fault(here, address, access) {
+                mem::fault_start(here, address.value(), access.bits());
+                let outcome = self.process.handle_fault(here, address, access);
+                let why = outcome.map_or_else(|problem| problem as u64, |()| 0);
+                mem::fault_end(here, address.value(), why);
+                match outcome {
                     Ok(()) => return None,
                     Err(Problem::NoMemory) => Offence::NoMemory(address),
                     Err(_) => Offence::Segmentation(address),

@@ -212,3 +212,32 @@ proptest! {
         prop_assert!(kernel.user_store(&here, &machine, LIBRARY, &byte).is_err());
     }
 }
+
+#[test]
+fn a_fault_is_traced_from_object_to_object() {
+    use alloc::boxed::Box;
+    use k42_lib::trace::events;
+    use k42_lib::trace::read::{Found, Snapshot};
+    use k42_object::trace::Buffer;
+    let World { vcpu, kernel, mut context, .. } = boot(alloc::vec![
+        |_, _, context| data_fault(context, context.gpr[1], true),
+        |_, _, context| data_fault(context, 0x10, false),
+    ]);
+    let buffer: &Buffer = Box::leak(Box::default());
+    buffer.switch(events::mask("mem,trap,process").unwrap());
+    buffer.start(0, 0, "test");
+    vcpu.trace_to(buffer);
+    assert_eq!(kernel.run(&vcpu, &mut context), 128 + 11);
+    let words: Vec<u64> = buffer.copy().collect();
+    let snapshot = Snapshot::new(&words).unwrap();
+    let mut names = Vec::new();
+    for found in snapshot.sub_buffers(0).flat_map(|sub| sub.records()) {
+        let Found::Event(record) = found else { panic!("{found:?}") };
+        names.push(record.event().expect("it is declared").name);
+    }
+    names.retain(|name| *name != "frame_allocated");
+    let fault = ["fault_start", "process", "region", "fcm", "hat", "fault_end"];
+    let before = ["create", "switch", "resume", "trap"];
+    let after = ["resume", "trap", "fault_start", "fault_end", "exit"];
+    assert_eq!(names, [&before[..], &fault, &after].concat());
+}

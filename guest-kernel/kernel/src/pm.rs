@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 use k42_lib::GuestAddr;
+use k42_lib::trace::events::mem;
 use k42_object::Here;
 use kernel_abi::PAGE_SIZE;
 use spin::Mutex;
@@ -62,7 +63,9 @@ impl PageManager {
     /// [`Problem::NoMemory`] when no vCPU has one.
     pub fn allocate(&self, here: &Here<'_>) -> Result<Frame, Problem> {
         let local = self.local(here).lock().pop();
-        local.or_else(|| self.refill(here)).ok_or(Problem::NoMemory)
+        let frame = local.or_else(|| self.refill(here)).ok_or(Problem::NoMemory)?;
+        mem::frame_allocated(here, frame.address().value());
+        Ok(frame)
     }
 
     #[cold]
@@ -80,6 +83,7 @@ impl PageManager {
 
     /// Takes a frame back.
     pub fn release(&self, here: &Here<'_>, frame: Frame) {
+        mem::frame_freed(here, frame.address().value());
         let mut local = self.local(here).lock();
         local.push(frame);
         if local.len() > 2 * BATCH {

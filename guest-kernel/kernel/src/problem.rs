@@ -5,9 +5,10 @@ use kernel_abi::Error;
 
 /// Why not. What a program is told of it is [`Error`], or the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Problem {
     /// The object has ended, or no longer is where it was: whoever looks again finds what is there now.
-    Gone,
+    Gone = 1,
     /// No region there.
     NoRegion,
     /// The region does not allow it.

@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 use k42_lib::radix::Access;
+use k42_lib::trace::events::mem as trace;
 use k42_lib::{EffAddr, GuestAddr};
 use k42_object::{Clustered, Here, Ref, clustered};
 use kernel_abi::PAGE_SIZE;
@@ -177,8 +178,14 @@ impl Process for AddressSpace {
         access: Access,
     ) -> Result<(), Problem> {
         loop {
-            let region = self.regions.lock().at(address.value()).map(|(_, region)| *region);
-            match region.ok_or(Problem::NoRegion)?.handle_fault(here, address, access) {
+            let found = self
+                .regions
+                .lock()
+                .at(address.value())
+                .map(|(part, region)| (part.view.start, *region));
+            let (start, region) = found.ok_or(Problem::NoRegion)?;
+            trace::process(here, address.value(), start.value());
+            match region.handle_fault(here, address, access) {
                 Err(Problem::Gone) => (),
                 outcome => return outcome,
             }

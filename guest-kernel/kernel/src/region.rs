@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use k42_lib::EffAddr;
 use k42_lib::radix::Access;
+use k42_lib::trace::events::mem;
 use k42_object::{Clustered, Here, Ref, clustered};
 use kernel_abi::{Error, PAGE_SIZE, protection};
 
@@ -99,6 +100,7 @@ impl Region for Part {
         }
         let number =
             self.view.pages.start + (address.value() - self.view.start.value()) / PAGE_SIZE;
+        mem::region(here, self.view.start.value(), number);
         self.fcm.map_page(here, &self.view, number, access)
     }
 }

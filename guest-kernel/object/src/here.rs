@@ -5,10 +5,13 @@ use crate::mediator::{Calls, Mediated, Watch};
 use crate::reference::{Full, Gone, Ref};
 use crate::root::Root;
 use crate::table::{Table, slot};
+use crate::trace::Buffer;
 use crate::vcpu::Vcpu;
 use alloc::sync::Arc;
 use core::fmt;
 use k42_lib::lock::Activation;
+use k42_lib::trace::Word;
+use k42_lib::trace::events::object as events;
 
 /// An activation: a thread in system code, on one vCPU, until this is dropped. Whoever has it may call
 /// objects, and every rep that it meets lives as long as it does.
@@ -20,12 +23,17 @@ pub struct Here<'v> {
     table: &'v Table,
     vcpu: &'v Vcpu,
     generation: u64,
+    /// Where events go, and of which classes.
+    pub(crate) buffer: &'static Buffer,
+    pub(crate) wanted: u64,
 }
 
 impl<'v> Here<'v> {
     #[inline]
     pub(crate) fn new(vcpu: &'v Vcpu) -> Here<'v> {
-        Here { table: vcpu.table(), vcpu, generation: vcpu.generations.enter() }
+        let (buffer, generation) = (vcpu.buffer.get(), vcpu.generations.enter());
+        let wanted = buffer.control().mask.get();
+        Here { table: vcpu.table(), vcpu, generation, buffer, wanted }
     }
 
     /// The number of this vCPU.
@@ -78,6 +86,7 @@ impl<'v> Here<'v> {
     /// # Errors
     /// [`Gone`] when it has ended before.
     pub fn destroy<I: Interface + ?Sized>(&self, object: Ref<I>) -> Result<(), Gone> {
+        events::end(self, object.identifier().into());
         self.vcpu.end(object)
     }
 
@@ -111,6 +120,7 @@ impl<'v> Here<'v> {
     /// The rep of this vCPU, which is in the table from now on.
     pub(crate) fn translate<I: Interface + ?Sized>(&self, object: Ref<I>) -> Result<&I, Gone> {
         let (vcpu, index) = (self.vcpu, object.identifier());
+        events::miss(self, index.into());
         while !vcpu.holds(index) {
             let root = vcpu.space.root(object)?;
             // The object may end, get another root, or be called meanwhile: no lock is held.

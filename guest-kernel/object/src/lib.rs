@@ -55,6 +55,7 @@
 //!
 //! By file: [`table`] is the translation tables with the unsafe code, [`kinds`] which identifiers
 //! belong to which interface, [`space`] what the vCPUs share, [`vcpu`] and [`here`] one of them,
+//! [`trace`] where its events go,
 //! [`generation`] how a vCPU knows that old activations have ended, [`cleaner`] how objects end,
 //! [`published`] values that are read without a lock, and end as objects do.
 #![no_std]
@@ -72,6 +73,7 @@ mod reference;
 mod root;
 mod space;
 mod table;
+pub mod trace;
 mod vcpu;
 
 #[doc(hidden)]

@@ -9,6 +9,7 @@ use crate::kinds;
 use crate::reference::Ref;
 use crate::space::Space;
 use crate::table::{Slot, Table, slot};
+use crate::trace::{Buffer, nowhere};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Vcpu {
     pub(crate) round: RefCell<Vec<Ending>>,
     /// When the token came, if it is here.
     pub(crate) token_since: Cell<Option<Marker>>,
+    /// Where its events go.
+    pub(crate) buffer: Cell<&'static Buffer>,
 }
 
 impl Vcpu {
@@ -78,6 +81,7 @@ impl Vcpu {
             ended: RefCell::default(),
             round: RefCell::default(),
             token_since: Cell::new(None),
+            buffer: Cell::new(nowhere()),
         }
     }
 
@@ -89,6 +93,11 @@ impl Vcpu {
     pub fn enter(&self) -> Here<'_> {
         self.read_mail();
         Here::new(self)
+    }
+
+    /// From now on events of activations that begin go here.
+    pub fn trace_to(&self, buffer: &'static Buffer) {
+        self.buffer.set(buffer);
     }
 
     pub(crate) fn table(&self) -> &Table {

@@ -16,6 +16,8 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 use k42_lib::GuestAddr;
 use k42_measure::Kind;
+use xen_sys::plain::Field;
+use xen_sys::sysctl::{self, TbufOp};
 
 /// As the reason why a domain of the archive is not started.
 impl fmt::Display for CreateError {
@@ -84,6 +86,11 @@ impl<M: Machine> Hypervisor<M> {
         });
         self.console.lock().set_name(k42_wire::Channel::HYPERVISOR, "hypervisor");
         self.note(words);
+        if archive.trace() {
+            let enable = TbufOp { cmd: sysctl::XEN_SYSCTL_TBUFOP_ENABLE, ..TbufOp::zero() };
+            // Without storage for buffers nothing is traced.
+            let _ = self.trace_control(&mut { enable });
+        }
         // A log without room refuses every domain below.
         let _ = self.measure(DomainId::NONE, Kind::Hypervisor, 0, image);
         for image in archive.domains() {

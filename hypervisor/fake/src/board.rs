@@ -89,9 +89,13 @@ impl Board {
     pub fn start(&mut self, first: u16, guests: &[Guest]) {
         let domains: Vec<Domain> =
             (first..).zip(guests).map(|(number, g)| domain(number, g)).collect();
-        let bytes =
-            boot_archive::write::write(boot_archive::Machine::Powernv9, Console::Framed, &domains)
-                .expect("the test's domains are sound");
+        let bytes = boot_archive::write::write(
+            boot_archive::Machine::Powernv9,
+            Console::Framed,
+            false,
+            &domains,
+        )
+        .expect("the test's domains are sound");
         let archive = Archive::parse(&bytes).expect("what was written can be read");
         self.hv.start_all(&archive, IMAGE, &mut self.disks, format_args!("test"));
     }

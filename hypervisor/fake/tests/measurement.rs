@@ -153,7 +153,7 @@ fn third() -> Vec<u8> {
         loads: vec![Blob { what: "image", guest_address: 0, data: [0x60; 16].into() }],
         disks: Vec::new(),
     };
-    write(Machine::Powernv9, Console::Framed, &[domain]).unwrap()
+    write(Machine::Powernv9, Console::Framed, false, &[domain]).unwrap()
 }
 
 #[test]

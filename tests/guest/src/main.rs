@@ -28,6 +28,7 @@ mod siblings;
 mod sync;
 mod talk;
 mod trace;
+mod traced;
 mod upcall;
 mod vcpus;
 mod work;
@@ -92,6 +93,7 @@ const TESTS: &[(&str, Test)] = &[
     ("lateness", latency::lateness),
     ("create", create::create),
     ("trace", trace::own_calls),
+    ("traced", traced::costs),
     ("work", work::work),
     ("periods", work::periods),
     ("priv", privilege::privileged_instruction),

@@ -49,7 +49,9 @@ impl Linux<'_> {
         let append = ["-append", &command_line];
         let more = append.iter().chain(clock.options()).map(|&word| word.into()).collect();
         let (memory, disks) = (self.memory, Vec::new());
-        let settings = Settings { model, processors: 1, memory, gdb: None, disks, more };
+        let memory_file = None;
+        let settings =
+            Settings { model, processors: 1, memory, memory_file, gdb: None, disks, more };
         // Its standard input stays open, and QEMU ends with `_qemu`.
         let (_qemu, output, _input) =
             Qemu::start(qemu::command(&settings, &kernel, self.initrd), log)?;

@@ -9,7 +9,14 @@ use crate::{Description, Model};
 
 /// A machine with these domains.
 pub fn machine(name: &str, model: Model, domains: Vec<DomainDescription>) -> Description {
-    Description { name: format!("test-{name}"), model, processors: 1, memory: None, domains }
+    Description {
+        name: format!("test-{name}"),
+        model,
+        processors: 1,
+        memory: None,
+        trace: false,
+        domains,
+    }
 }
 
 fn domain(name: &str, mebibytes: u64, kernel: &str, kind: Kind) -> DomainDescription {

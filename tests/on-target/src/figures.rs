@@ -535,6 +535,37 @@ fn start(model: Model, clock: Clock, domain: DomainDescription) -> anyhow::Resul
     Ok(instructions(machine.console(&name).started()?))
 }
 
+/// Instructions of an event of two words that is noted.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn trace_enabled(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    traced(model, clock, "trace-enabled")
+}
+
+/// Instructions of an event that nobody wants.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn trace_disabled(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    traced(model, clock, "trace-disabled")
+}
+
+/// Instructions of an event that is compiled out.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn trace_compiled_out(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    traced(model, clock, "trace-compiled-out")
+}
+
+fn traced(model: Model, clock: Clock, name: &str) -> anyhow::Result<u64> {
+    let domains = vec![describe::bare("guest", "test=traced")];
+    let description = describe::machine("figures-traced", model, domains);
+    let mut machine = Machine::boot_with(&description, clock.options())?;
+    figure(&mut machine, "guest", name)
+}
+
 /// What the guest says it measured.
 fn figure(machine: &mut Machine, console: &str, name: &str) -> anyhow::Result<u64> {
     let text = machine.console(console).expect(&format!(r"^BENCH {name} +(\d+) "))?;

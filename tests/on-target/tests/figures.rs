@@ -37,6 +37,7 @@ pub fn tests() -> Vec<Trial> {
             let name = name(&format!("faults_on_{vcpus}_vcpus"));
             tests.push(test(name, move || faults(model, vcpus)));
         }
+        tests.push(test(name("trace"), move || trace(model)));
         tests.push(test(name("linux_operations"), move || linux_operations(model)));
     }
     tests
@@ -166,6 +167,14 @@ fn faults(model: Model, vcpus: u32) -> anyhow::Result<()> {
 fn start(model: Model) -> anyhow::Result<()> {
     let count = figures::start_k42(model, COUNTED)?;
     within("start of a K42 domain", count, "start-k42-domain")
+}
+
+fn trace(model: Model) -> anyhow::Result<()> {
+    within("event noted", figures::trace_enabled(model, COUNTED)?, "trace-enabled")?;
+    within("event not wanted", figures::trace_disabled(model, COUNTED)?, "trace-disabled")?;
+    let out = figures::trace_compiled_out(model, COUNTED)?;
+    anyhow::ensure!(out == 0, "event compiled out: {out} instructions");
+    Ok(())
 }
 
 fn linux_operations(model: Model) -> anyhow::Result<()> {

@@ -147,6 +147,18 @@ impl<'r, 't> Fields<'r, 't> {
         text.filter(|text| self.no_nul(name, text))
     }
 
+    /// Whether a field is `true`; what is left out is not.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        match self.value(name).map(|value| value.get_ref()) {
+            Some(DeValue::Boolean(flag)) => *flag,
+            Some(value) => {
+                self.wrong_type(name, value, "true");
+                false
+            }
+            None => false,
+        }
+    }
+
     /// A whole number that is not negative.
     pub(crate) fn count(&self, name: &str, example: &str) -> Option<u32> {
         let value = self.value(name)?.get_ref();

@@ -21,7 +21,7 @@ const MOST_CREATED_NAME: usize = 16;
 /// Names that the logs of others have.
 const RESERVED_NAMES: [&str; 3] = ["hypervisor", "firmware", "qemu"];
 
-const MACHINE: [&str; 3] = ["model", "processors", "memory"];
+const MACHINE: [&str; 4] = ["model", "processors", "memory", "trace"];
 pub(super) const DOMAIN: [&str; 14] = [
     "name",
     "kind",
@@ -110,6 +110,7 @@ fn whole(name: &str, report: &Report<'_>, source: &str) -> Option<Description> {
         model: model.unwrap_or(Machine::Powernv9),
         processors: processors.unwrap_or(1),
         memory: None,
+        trace: machine.flag("trace"),
         domains: Vec::new(),
     };
     let mut domains = domains;

@@ -34,6 +34,7 @@ fn description(tree: &Tree) -> Description {
         model: Machine::Powernv9,
         processors: 1,
         memory: None,
+        trace: false,
         domains: vec![
             domain("one", Kind::Bare { personality: Personality::Xen, bootargs: "first".into() }),
             domain("two", Kind::Bare { personality: Personality::Xen, bootargs: "second".into() }),
@@ -43,7 +44,7 @@ fn description(tree: &Tree) -> Description {
 
 /// What the hypervisor says when it starts these.
 fn log(domains: &[Domain]) -> String {
-    let bytes = write(Machine::Powernv9, Console::Framed, domains).unwrap();
+    let bytes = write(Machine::Powernv9, Console::Framed, false, domains).unwrap();
     let hypervisor = Box::new(Hypervisor::new(Fake::new(64)));
     hypervisor.init(hypervisor.machine.frames(), 1, 0, 0);
     hypervisor.start_all(&Archive::parse(&bytes).unwrap(), IMAGE, &mut [], format_args!("test"));

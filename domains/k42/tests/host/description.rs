@@ -242,6 +242,11 @@ fn every_fault_has_its_words() {
         ),
         (
             "processors = 2",
+            "trace = \"all\"",
+            "test.toml:4: machine: trace: a string cannot stand here; write for example `trace = true`",
+        ),
+        (
+            "processors = 2",
             "processors = 99",
             "test.toml:4: machine: processors: 99 is none of 1 to 8",
         ),
@@ -253,7 +258,7 @@ fn every_fault_has_its_words() {
         (
             "processors = 2",
             "cores = 2",
-            "test.toml:4: machine: cores: there is no such field here; there are model, processors, memory",
+            "test.toml:4: machine: cores: there is no such field here; there are model, processors, memory, trace",
         ),
     ] {
         assert_eq!(problem(from, to), words);

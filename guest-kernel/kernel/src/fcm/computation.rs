@@ -24,6 +24,7 @@ use alloc::vec::Vec;
 use core::mem;
 use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
+use k42_lib::trace::events::mem as trace;
 use k42_object::{Clustered, Here, Ref};
 use kernel_abi::PAGE_SIZE;
 use spin::Mutex;
@@ -194,6 +195,7 @@ impl Fcm for Computation {
             Some(Err(from)) => {
                 let frame = self.pm.allocate(here)?;
                 let at = frame.address();
+                trace::copy_on_reference(here, number, from.value(), at.value());
                 self.machine.copy(at, from, PAGE_SIZE);
                 for other in views.of(number) {
                     // Nobody shall see the old page.
@@ -210,6 +212,7 @@ impl Fcm for Computation {
                 at
             }
         };
+        trace::fcm(here, number, at.value());
         if allowed.contains(Access::EXECUTE) {
             self.machine.synchronize_instructions(at, PAGE_SIZE);
         }

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use k42_lib::GuestAddr;
 use k42_lib::radix::Access;
+use k42_lib::trace::events::mem;
 use k42_object::{Clustered, Here, Ref};
 use kernel_abi::PAGE_SIZE;
 use spin::Mutex;
@@ -50,6 +51,7 @@ impl Fcm for Fixed {
         let views = self.views.lock();
         let view = views.find(view, number)?;
         let at = self.start.offset(number.wrapping_mul(PAGE_SIZE));
+        mem::fcm(here, number, at.value());
         if view.access.contains(Access::EXECUTE) {
             self.machine.synchronize_instructions(at, PAGE_SIZE);
         }

@@ -16,7 +16,8 @@ use k42_tests::figures::{
     fault_fork_store, fault_present, fault_zero_fill, getppid, grant_copy, grant_map_unmap,
     lan_frame, lock_unlock, null_hypercall, object_call, object_first_call, object_miss, populate,
     published_read, reserved_late_999, reserved_late_worst, start_k42, start_linux, timer,
-    vcpu_switch_pair, vcpu_wake_pair, virtual_call,
+    trace_compiled_out, trace_disabled, trace_enabled, vcpu_switch_pair, vcpu_wake_pair,
+    virtual_call,
 };
 use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
@@ -87,6 +88,9 @@ const ROWS: &[Row] = &[
     row("K42: fault, a load from a page that is there", fault_present,  None,                       Count(1_480)),
     row("K42: fault after a fork, 64 KiB copied",     fault_fork_store, None,                       Nothing),
     row("K42: fault after a fork, the other has ended", fault_fork_last, None,                      Nothing),
+    row("event of two words traced",                  trace_enabled,    None,                       Count(30)),
+    row("event that is not wanted",                   trace_disabled,   None,                       Count(3)),
+    row("event that is compiled out",                 trace_compiled_out, None,                     Count(0)),
     row("entry to first instruction, K42, 64 MiB",    start_k42,        None,                       Nothing),
     row("entry to first instruction, Linux, 512 MiB", start_linux,      None,                       Nothing),
 ];
