@@ -164,26 +164,31 @@ impl Rep {
         root.copied()
     }
 
-    /// The tree, with what it needs to be walked, of this vCPU: `address` is looked for in the shared
-    /// tables if the root does not have its piece yet.
+    /// The tree of this vCPU, with what it needs to be walked. Its root may lack tables that others have
+    /// made: to map finds them ([`Tables::link`]).
+    fn tree<'a>(&'a self, here: &'a Here<'_>) -> Result<(Tree, Tables<'a>), Problem> {
+        let Root { table, .. } = self.root(here)?;
+        Ok((Tree::at(table.value()), Tables { rep: self, here, root: table }))
+    }
+
+    /// The same, with all that there is at `address`.
     fn walk<'a>(
         &'a self,
         here: &'a Here<'_>,
         address: EffAddr,
     ) -> Result<(Tree, Tables<'a>), Problem> {
-        let root = self.root(here)?;
-        let piece = (address.value() >> PIECE_BITS) as usize;
-        let at = root.table.offset(piece as u64 * 8);
-        let shared = &self.shared;
-        if let Some(known) = shared.pieces.get(piece)
-            && shared.machine.load_entry(at) == 0
+        let (tree, mut tables) = self.tree(here)?;
+        let piece = address.value() >> PIECE_BITS;
+        let at = tree.root() + piece * 8;
+        if let Some(known) = self.shared.pieces.get(piece as usize)
+            && tables.load(at) == 0
         {
             let entry = known.load(Ordering::Acquire);
             if entry != 0 {
-                shared.machine.store_entry(at, entry);
+                tables.store(at, entry);
             }
         }
-        Ok((Tree::at(root.table.value()), Tables { rep: self, here, root: root.table }))
+        Ok((tree, tables))
     }
 }
 
@@ -199,7 +204,7 @@ impl Hat for Rep {
         to: GuestAddr,
         access: Access,
     ) -> Result<(), Problem> {
-        let (tree, mut tables) = self.walk(here, page)?;
+        let (tree, mut tables) = self.tree(here)?;
         let at = page.value();
         let mut mapped = tree.map(&mut tables, at, to.value(), LeafSize::Kib64, access);
         if mapped == Err(MapError::Occupied) {

@@ -34,16 +34,16 @@ fn ticks(event: impl Fn(u64)) -> u64 {
     let start = registers::timebase();
     for n in 0..ROUNDS {
         let n = black_box(n);
-        event(n);
-        event(n);
-        event(n);
-        event(n);
-        event(n);
-        event(n);
-        event(n);
-        event(n);
-        event(n);
-        event(n);
+        event(black_box(n));
+        event(black_box(n));
+        event(black_box(n));
+        event(black_box(n));
+        event(black_box(n));
+        event(black_box(n));
+        event(black_box(n));
+        event(black_box(n));
+        event(black_box(n));
+        event(black_box(n));
     }
     registers::timebase() - start
 }
