@@ -11,11 +11,12 @@ pub const MAX_VCPUS: usize = 32;
 #[derive(Debug)]
 pub struct Vcpu;
 
-// SAFETY: the kernel has one vCPU, and runs with interrupts off.
+// SAFETY: `start` has no vCPU beyond these, each has a number of its own, and the kernel runs with
+// interrupts off.
 unsafe impl Processor for Vcpu {
     #[inline(always)]
     fn current() -> usize {
-        0
+        crate::vcpu::current() as usize
     }
 }
 
