@@ -27,11 +27,6 @@ pub type Pinned = Pools<Vcpu, FirstFit, MAX_VCPUS>;
 #[global_allocator]
 static HEAP: Pinned = Pools::new([Node::new(FirstFit::empty())]);
 
-/// The pools that are the kernel's global allocator.
-pub fn pinned() -> &'static Pinned {
-    &HEAP
-}
-
 /// Gives the heap its memory. From then on the vCPU that starts the kernel, which is number 0, has a heap.
 ///
 /// # Safety

@@ -82,9 +82,6 @@ pub trait Fcm {
 
     /// An FCM with the same bytes, whose changes each sees alone from now on.
     fn fork(&self, here: &Here<'_>) -> Result<Ref<dyn Fcm>, Problem>;
-
-    /// How many frames it has itself.
-    fn resident(&self, here: &Here<'_>) -> Result<usize, Problem>;
 }
 
 /// Who shows an FCM's pages.
