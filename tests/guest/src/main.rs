@@ -10,6 +10,7 @@ extern crate alloc;
 mod attack;
 mod bench;
 mod costs;
+mod count;
 mod create;
 mod disk;
 mod events;
@@ -29,6 +30,7 @@ mod sync;
 mod talk;
 mod trace;
 mod upcall;
+mod user;
 mod vcpus;
 mod work;
 
