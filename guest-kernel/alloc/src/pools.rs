@@ -195,8 +195,11 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
         })
     }
 
+    /// Takes back what is larger than any block.
+    ///
+    /// # Safety
+    /// `at` is from here, with this layout, and nobody uses it any more.
     #[cold]
-    // SAFETY: `at` is from here, with this layout, and nobody uses it any more.
     unsafe fn free_pages(&self, at: NonNull<u8>, layout: Layout) {
         let counts = &self.here().counts;
         let mut nodes = self.nodes.iter().map(|node| node.lock(counts));

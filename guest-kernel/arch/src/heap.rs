@@ -11,11 +11,12 @@ pub const MAX_VCPUS: usize = 32;
 #[derive(Debug)]
 pub struct Vcpu;
 
-// SAFETY: the kernel has one vCPU, and runs with interrupts off.
+// SAFETY: `start` has no vCPU beyond these, each has a number of its own, and the kernel runs with
+// interrupts off.
 unsafe impl Processor for Vcpu {
     #[inline(always)]
     fn current() -> usize {
-        0
+        crate::vcpu::current() as usize
     }
 }
 
@@ -25,11 +26,6 @@ pub type Pinned = Pools<Vcpu, FirstFit, MAX_VCPUS>;
 
 #[global_allocator]
 static HEAP: Pinned = Pools::new([Node::new(FirstFit::empty())]);
-
-/// The pools that are the kernel's global allocator.
-pub fn pinned() -> &'static Pinned {
-    &HEAP
-}
 
 /// Gives the heap its memory. From then on the vCPU that starts the kernel, which is number 0, has a heap.
 ///

@@ -29,7 +29,7 @@ pub mod wake;
 pub use boot::Boot;
 pub use domain::Domain;
 pub use start::start;
-pub use vcpu::{current, keep, kept};
+pub use vcpu::current;
 pub use wake::{sleep, wake};
 
 /// Where all of the domain's memory is mapped for the kernel.

@@ -12,7 +12,7 @@ use hv_abi::xen::VcpuGuestContext;
 use xen_sys::vcpu::{VCPUOP_DOWN, VCPUOP_INITIALISE, VCPUOP_UP};
 
 /// The most vCPUs of a domain.
-pub const MAX_VCPUS: u32 = 64;
+pub const MAX_VCPUS: u32 = heap::MAX_VCPUS as u32;
 
 /// What a vCPU runs.
 pub(crate) type Main = Box<dyn FnOnce() + Send>;

@@ -16,10 +16,8 @@
 //! first vCPU's block is in the image, [`crate::start`] makes the others.
 
 use crate::start::Main;
-use alloc::boxed::Box;
-use core::any::Any;
 use core::arch::asm;
-use core::cell::{Cell, OnceCell, UnsafeCell};
+use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicU64;
 use guest_kernel::context::Context;
@@ -38,7 +36,6 @@ pub(crate) struct PerVcpu {
     pub(crate) space: Cell<SpaceId>,
     /// What it is to run.
     pub(crate) main: Cell<Option<Main>>,
-    kept: OnceCell<Box<dyn Any>>,
     pub(crate) info: Info,
 }
 
@@ -57,7 +54,6 @@ impl PerVcpu {
             number,
             space: Cell::new(SpaceId(0)),
             main: Cell::new(None),
-            kept: OnceCell::new(),
             info: Info([const { AtomicU64::new(0) }; 16]),
         }
     }
@@ -93,22 +89,4 @@ pub(crate) fn this() -> &'static PerVcpu {
 #[inline(always)]
 pub fn current() -> u32 {
     this().number
-}
-
-/// Keeps something for this vCPU, for ever: for code that nobody passes it to.
-///
-/// # Errors
-/// What was to be kept, when something is kept already.
-pub fn keep<T: Any>(value: T) -> Result<&'static T, T> {
-    let own = &this().kept;
-    if own.get().is_some() {
-        return Err(value);
-    }
-    let kept = own.get_or_init(|| Box::new(value));
-    Ok(kept.downcast_ref().unwrap_or_else(|| unreachable!("it has just been put there")))
-}
-
-/// What this vCPU keeps; `None` when that is nothing, or no `T`.
-pub fn kept<T: Any>() -> Option<&'static T> {
-    this().kept.get()?.downcast_ref()
 }

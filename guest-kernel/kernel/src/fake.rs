@@ -85,16 +85,7 @@ impl Fake {
         at: EffAddr,
         bytes: &[u8],
     ) -> Result<(), Problem> {
-        let space = process.space(here)?;
-        loop {
-            let mut state = self.state();
-            if let Some(found) = state.user_access(space, at, Access::WRITE) {
-                state.poke(found, bytes);
-                return Ok(());
-            }
-            drop(state);
-            process.handle_fault(here, at, Access::WRITE)?;
-        }
+        self.access(here, process, at, Access::WRITE, |state, found| state.poke(found, bytes))
     }
 
     /// Where an access of a program in this process goes, faults served.
@@ -108,12 +99,26 @@ impl Fake {
         at: EffAddr,
         access: Access,
     ) -> Result<GuestAddr, Problem> {
+        self.access(here, process, at, access, |_, found| found)
+    }
+
+    /// Does something where an access goes, in one step with the look where that is.
+    fn access<A>(
+        &self,
+        here: &Here<'_>,
+        process: Ref<dyn Process>,
+        at: EffAddr,
+        access: Access,
+        what: impl Fn(&mut State, GuestAddr) -> A,
+    ) -> Result<A, Problem> {
         let space = process.space(here)?;
         // Another vCPU may change what there is to see between a fault and the next try.
         loop {
-            if let Some(found) = self.user_access(space, at, access) {
-                return Ok(found);
+            let mut state = self.state();
+            if let Some(found) = state.user_access(space, at, access) {
+                return Ok(what(&mut state, found));
             }
+            drop(state);
             process.handle_fault(here, at, access)?;
         }
     }

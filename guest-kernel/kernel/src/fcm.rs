@@ -61,11 +61,9 @@ type Key = (u32, EffAddr);
 /// The cache of a file's pages.
 #[clustered]
 pub trait Fcm {
-    /// What `old` shows is from now on shown by `new`, which lie within it in their order, or, without an `old`, shown
-    /// for the first time. What none of them shows any more is unmapped, and given back if nobody could
-    /// see it again. The answer is whether anybody shows anything.
-    ///
-    /// [`Problem::NoMemory`] leaves everything as it was.
+    /// What `old` shows is from now on shown by `new`, which lie within it in their order, or, without an
+    /// `old`, shown for the first time. What none of them shows any more is unmapped, and given back if
+    /// nobody could see it again. The answer is whether anybody shows anything.
     fn show(&self, here: &Here<'_>, old: Option<View>, new: Vec<View>) -> Result<bool, Problem>;
 
     /// Maps the page `number` where `view` shows it, for an access of this sort that is allowed there,
@@ -82,9 +80,6 @@ pub trait Fcm {
 
     /// An FCM with the same bytes, whose changes each sees alone from now on.
     fn fork(&self, here: &Here<'_>) -> Result<Ref<dyn Fcm>, Problem>;
-
-    /// How many frames it has itself.
-    fn resident(&self, here: &Here<'_>) -> Result<usize, Problem>;
 }
 
 /// Who shows an FCM's pages.

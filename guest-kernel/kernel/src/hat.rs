@@ -153,8 +153,11 @@ impl Rep {
     fn root(&self, here: &Here<'_>) -> Result<Root, Problem> {
         let root = self.root.try_call_once(|| {
             let shared = &self.shared;
-            let table = shared.zeroed_frame(here).ok_or(Problem::NoMemory)?;
             let space = shared.spaces.allocate().ok_or(Problem::NoMemory)?;
+            let Some(table) = shared.zeroed_frame(here) else {
+                shared.spaces.release([space]);
+                return Err(Problem::NoMemory);
+            };
             let id = space.id();
             shared.machine.tables_changed();
             shared.machine.set_space(id, table);
@@ -162,33 +165,6 @@ impl Rep {
             Ok(Root { space: id, table })
         });
         root.copied()
-    }
-
-    /// The tree of this vCPU, with what it needs to be walked. Its root may lack tables that others have
-    /// made: to map finds them ([`Tables::link`]).
-    fn tree<'a>(&'a self, here: &'a Here<'_>) -> Result<(Tree, Tables<'a>), Problem> {
-        let Root { table, .. } = self.root(here)?;
-        Ok((Tree::at(table.value()), Tables { rep: self, here, root: table }))
-    }
-
-    /// The same, with all that there is at `address`.
-    fn walk<'a>(
-        &'a self,
-        here: &'a Here<'_>,
-        address: EffAddr,
-    ) -> Result<(Tree, Tables<'a>), Problem> {
-        let (tree, mut tables) = self.tree(here)?;
-        let piece = address.value() >> PIECE_BITS;
-        let at = tree.root() + piece * 8;
-        if let Some(known) = self.shared.pieces.get(piece as usize)
-            && tables.load(at) == 0
-        {
-            let entry = known.load(Ordering::Acquire);
-            if entry != 0 {
-                tables.store(at, entry);
-            }
-        }
-        Ok((tree, tables))
     }
 }
 
@@ -204,7 +180,9 @@ impl Hat for Rep {
         to: GuestAddr,
         access: Access,
     ) -> Result<(), Problem> {
-        let (tree, mut tables) = self.tree(here)?;
+        let root = self.root(here)?;
+        let tree = Tree::at(root.table.value());
+        let mut tables = Tables { rep: self, here, root: root.table };
         let at = page.value();
         let mut mapped = tree.map(&mut tables, at, to.value(), LeafSize::Kib64, access);
         if mapped == Err(MapError::Occupied) {
@@ -214,7 +192,7 @@ impl Hat for Rep {
                 // More is allowed now, by this fault or by another vCPU's. A processor that knows the
                 // page by its earlier rights comes here, too: this one alone has to forget them.
                 tree.protect(&mut tables, at, access);
-                self.shared.machine.invalidate(self.space(here)?, page);
+                self.shared.machine.invalidate(root.space, page);
                 mem::hat(here, at, to.value());
                 return Ok(());
             }
@@ -233,25 +211,24 @@ impl Hat for Rep {
         }
     }
 
-    fn unmap(&self, here: &Here<'_>, pages: Range<EffAddr>) -> Result<(), Problem> {
+    fn unmap(&self, _: &Here<'_>, pages: Range<EffAddr>) -> Result<(), Problem> {
+        let mut tables = SharedTables(&self.shared);
         let mut next = pages.start;
         while next < pages.end {
-            let (tree, mut tables) = self.walk(here, next)?;
-            let at = next.value();
-            if let Some(end) = tree.end_of_hole(&tables, at) {
-                next = EffAddr::new(end);
-                continue;
-            }
-            tree.unmap(&mut tables, at);
-            self.shared.invalidate(next);
-            next = next.offset(PAGE_SIZE);
+            next = if SHARED.unmap(&mut tables, next.value()).is_some() {
+                self.shared.invalidate(next);
+                next.offset(PAGE_SIZE)
+            } else {
+                let end = SHARED.end_of_hole(&tables, next.value());
+                EffAddr::new(end.expect("where nothing is mapped is a hole"))
+            };
         }
         Ok(())
     }
 
-    fn protect(&self, here: &Here<'_>, page: EffAddr, access: Access) -> Result<(), Problem> {
-        let (tree, mut tables) = self.walk(here, page)?;
-        if tree.protect(&mut tables, page.value(), access).is_some() {
+    fn protect(&self, _: &Here<'_>, page: EffAddr, access: Access) -> Result<(), Problem> {
+        let mut tables = SharedTables(&self.shared);
+        if SHARED.protect(&mut tables, page.value(), access).is_some() {
             self.shared.invalidate(page);
         }
         Ok(())
@@ -259,12 +236,43 @@ impl Hat for Rep {
 
     fn translate(
         &self,
-        here: &Here<'_>,
+        _: &Here<'_>,
         address: EffAddr,
     ) -> Result<Option<(GuestAddr, Access)>, Problem> {
-        let (tree, tables) = self.walk(here, address)?;
-        let found = tree.translate(&tables, address.value());
+        let found = SHARED.translate(&SharedTables(&self.shared), address.value());
         Ok(found.map(|found| (GuestAddr::new(found.address), found.access)))
+    }
+}
+
+/// The tree of all that vCPUs share, whichever of them have a root: its own is [`Shared::pieces`]. So who
+/// looks, or takes away, needs no memory.
+const SHARED: Tree = Tree::at(PIECES_AT);
+
+/// Where that is said to be: beyond all addresses that a table can have, of which an entry keeps 60 bits.
+const PIECES_AT: u64 = 0u64.wrapping_sub(TableSize::Root.bytes());
+
+/// What a walk of [`SHARED`] meets.
+struct SharedTables<'a>(&'a Shared);
+
+impl TableMemory for SharedTables<'_> {
+    fn load(&self, address: u64) -> u64 {
+        let Shared { pieces, machine, .. } = self.0;
+        match address.checked_sub(PIECES_AT) {
+            Some(offset) => {
+                let piece = pieces.get(offset as usize / 8);
+                piece.map_or(0, |piece| piece.load(Ordering::Acquire))
+            }
+            None => machine.load_entry(GuestAddr::new(address)),
+        }
+    }
+
+    /// Only leaves are stored: in tables of the last level.
+    fn store(&mut self, address: u64, entry: u64) {
+        self.0.machine.store_entry(GuestAddr::new(address), entry);
+    }
+
+    fn allocate(&mut self, _: TableSize) -> Option<u64> {
+        None
     }
 }
 

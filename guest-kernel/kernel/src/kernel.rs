@@ -57,6 +57,7 @@ impl Kernel {
     ) -> Result<(Self, Context), &'static str> {
         let no_memory = |_| "the domain's memory is too small";
         let process = process::create(here, &memory).map_err(no_memory)?;
+        process.space(here).map_err(no_memory)?;
         let Memory { machine, pm, .. } = &memory;
         let (read, write) = (Access::READ, Access::READ | Access::WRITE);
         let copy = |image| computation::create(here, machine, pm, Source::Image(image));
@@ -110,7 +111,7 @@ impl Kernel {
     /// Runs the program to its end, on this vCPU; returns its exit status.
     ///
     /// # Panics
-    /// When there is no memory for the program's address space on this vCPU.
+    /// When this is not the vCPU that made the kernel, and has no memory for the program's address space.
     pub fn run(&self, vcpu: &Vcpu, context: &mut Context) -> u8 {
         let space = {
             let here = vcpu.enter();
@@ -124,20 +125,23 @@ impl Kernel {
             self.memory.machine.run(space, context);
             let here = vcpu.enter();
             trap::trap(&here, context.vector, context.next);
-            if let Some(status) = self.answer(&here, context) {
+            let trap = Trap::decode(context);
+            if let Some(status) = self.answer(&here, trap, context) {
                 processes::exit(&here, space.0.into(), status.into());
                 return status;
             }
             trap::resume(&here, context.next);
             drop(here);
-            // Now no activation is there: what has ended can go.
-            vcpu.clean();
+            // Calls end objects, faults do not. Now no activation is there: what has ended can go.
+            if trap == Trap::NativeCall {
+                vcpu.clean();
+            }
         }
     }
 
     /// Answers the trap that `context` holds; the exit status when it was the last one.
-    fn answer(&self, here: &Here<'_>, context: &mut Context) -> Option<u8> {
-        let offence = match Trap::decode(context) {
+    fn answer(&self, here: &Here<'_>, trap: Trap, context: &mut Context) -> Option<u8> {
+        let offence = match trap {
             Trap::NativeCall => {
                 let gpr = &context.gpr;
                 trap::call(here, gpr[0] >> 16, gpr[3]);

@@ -78,6 +78,18 @@ fn the_library_finds_its_stack_its_files_and_its_device_tree() {
 }
 
 #[test]
+fn a_domain_too_small_is_refused() {
+    let (machine, memory) = Fake::with_frames(0, 1);
+    let at = machine.place_image(&crate::boot_info::tests::device_tree(0, LIBRARY, (0, 9)));
+    let mut tree = alloc::vec![0; PAGE_SIZE as usize];
+    machine.load_bytes(at, &mut tree);
+    let boot = BootInfo::read(&fdt::Fdt::new(&tree).unwrap(), at).unwrap();
+    let vcpu = k42_object::vcpus(1).remove(0);
+    let refused = Kernel::new(&vcpu.enter(), memory, &boot, 0x4e_1202).err();
+    assert_eq!(refused, Some("the domain's memory is too small"));
+}
+
+#[test]
 fn an_offence_is_one_line_and_a_status() {
     let (status, output) = run(alloc::vec![|_, _, context| {
         context.link = 0x44;

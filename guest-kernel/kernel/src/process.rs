@@ -26,7 +26,8 @@ use k42_object::{Clustered, Here, Ref, clustered};
 use kernel_abi::PAGE_SIZE;
 use spin::Mutex;
 
-/// The most regions an address space has. It bounds what a program can make the kernel remember.
+/// The most regions an address space has. It bounds what a program can make the kernel remember: each has
+/// two objects, and the domain has identifiers for some 16,000.
 const MAX_REGIONS: usize = 4096;
 
 /// What processes are made of.
@@ -147,20 +148,14 @@ impl AddressSpace {
         let regions = self.regions.lock();
         let mut fcms = BTreeMap::new();
         let mut children = child.regions.lock();
-        for (start, (part, _)) in &regions.0 {
+        for (part, _) in regions.0.values() {
             let fcm = match fcms.get(&part.fcm.identifier()) {
                 Some(fcm) => *fcm,
                 None => part.fcm.fork(here)?,
             };
             fcms.insert(part.fcm.identifier(), fcm);
             let view = View { hat: child.hat, ..part.view.clone() };
-            fcm.show(here, None, alloc::vec![view.clone()])?;
-            let part = Part { fcm, view, kind: part.kind };
-            let region = part.create(here).inspect_err(|_| {
-                // Nobody finds it by a region.
-                let _ = hide(here, &part);
-            })?;
-            children.0.insert(*start, (part, region));
+            children.add(here, Part { fcm, view, kind: part.kind })?;
         }
         Ok(())
     }
@@ -225,11 +220,7 @@ impl Process for AddressSpace {
             }
             let pages = 0..(range.end - range.start) / PAGE_SIZE;
             let view = View { hat: self.hat, start: EffAddr::new(range.start), pages, access };
-            let part = Part { kind, fcm, view };
-            let region = part.create(here)?;
-            fcm.show(here, None, alloc::vec![part.view.clone()])?;
-            regions.0.insert(range.start, (part, region));
-            Ok(())
+            regions.add(here, Part { kind, fcm, view })
         };
         create().inspect_err(|_| {
             // It may have ended: then there is nothing to end.
@@ -308,9 +299,14 @@ impl Process for AddressSpace {
     }
 }
 
-/// An FCM shows a part no more, and ends if that was the last one.
+/// An FCM shows a part no more.
 fn hide(here: &Here<'_>, part: &Part) -> Result<(), Problem> {
-    if !part.fcm.show(here, Some(part.view.clone()), Vec::new())? {
+    show_instead(here, part, Vec::new())
+}
+
+/// An FCM shows these in the place of a part, and ends if nobody shows anything of it.
+fn show_instead(here: &Here<'_>, part: &Part, new: Vec<View>) -> Result<(), Problem> {
+    if !part.fcm.show(here, Some(part.view.clone()), new)? {
         here.destroy(part.fcm)?;
     }
     Ok(())
@@ -335,6 +331,17 @@ impl Regions {
         if fixed { Err(Problem::NotPermitted) } else { Ok(parts) }
     }
 
+    /// A region where none is. Without one, its FCM shows the part no more.
+    fn add(&mut self, here: &Here<'_>, part: Part) -> Result<(), Problem> {
+        part.fcm.show(here, None, alloc::vec![part.view.clone()])?;
+        let region = part.create(here).inspect_err(|_| {
+            // It shows it: it has not ended.
+            let _ = hide(here, &part);
+        })?;
+        self.0.insert(part.view.start.value(), (part, region));
+        Ok(())
+    }
+
     /// Puts parts of a region in its place.
     fn replace(&mut self, here: &Here<'_>, old: &Part, new: Vec<Part>) -> Result<(), Problem> {
         let mut made = Vec::new();
@@ -352,10 +359,7 @@ impl Regions {
         if let Some((_, region)) = self.0.remove(&old.view.start.value()) {
             here.destroy(region)?;
         }
-        let views = new.iter().map(|part| part.view.clone()).collect();
-        if !old.fcm.show(here, Some(old.view.clone()), views)? {
-            here.destroy(old.fcm)?;
-        }
+        show_instead(here, old, new.iter().map(|part| part.view.clone()).collect())?;
         let regions = new.into_iter().zip(made);
         self.0.extend(regions.map(|(part, made)| (part.view.start.value(), (part, made))));
         Ok(())

@@ -322,6 +322,23 @@ fn ancestors_without_other_children_go() {
     }
 }
 
+/// To take a page away needs no memory, on whichever vCPU: nobody sees a frame that is another's.
+#[test]
+fn pages_go_on_a_vcpu_where_the_process_never_ran() {
+    let world = World::new(4, 2);
+    world.create(0..2, rw()).unwrap();
+    world.store(world.process, 0, 1).unwrap();
+    world.store(world.process, 1, 2).unwrap();
+    assert_eq!(world.free(), 0);
+    let there = world.vcpus[1].enter();
+    assert_eq!(world.process.space(&there), Err(Problem::NoMemory));
+    world.process.destroy_regions(&there, bytes_of(&(0..1))).unwrap();
+    let here = world.vcpus[0].enter();
+    let (space, at) = (world.process.space(&here).unwrap(), EffAddr::new(BASE));
+    assert_eq!(world.machine.user_access(space, at, READ), None);
+    assert_eq!(world.free(), 1);
+}
+
 #[test]
 fn a_fork_without_memory_is_refused_and_changes_nothing() {
     let world = World::new(5, 1);

@@ -2,7 +2,7 @@
 
 use crate::context::{SLOTS, with_resident};
 use crate::hcall;
-use core::ops::Deref;
+use core::ops::{Deref, RangeInclusive};
 use core::sync::atomic::Ordering::{self, Relaxed};
 use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 use hv_core::{
@@ -29,6 +29,8 @@ pub(crate) struct Cpu {
     alarm: AtomicU64,
     /// When the guest exits for us to see whether it has enabled interrupts.
     window: AtomicU64,
+    /// How long it is from the last look until then, in timebase ticks; 0 when none is asked for.
+    pause: AtomicU64,
 }
 
 pub(crate) static CPUS: [Cpu; MAX_PROCESSORS] = [const {
@@ -39,14 +41,16 @@ pub(crate) static CPUS: [Cpu; MAX_PROCESSORS] = [const {
         partition: AtomicU32::new(0),
         alarm: AtomicU64::new(u64::MAX),
         window: AtomicU64::new(u64::MAX),
+        pause: AtomicU64::new(0),
     }
 }; MAX_PROCESSORS];
 
-/// How long a guest runs with an interrupt waiting until it is looked at again: half a millisecond.
-/// The hypervisor below us offers no exit on the guest's enabling of interrupts. It is much more than
-/// an entry takes, where processors wait for one another's, for a guest whose time is over by then
-/// gets nowhere.
-const WINDOW_TICKS: u64 = Nested::TICKS_PER_SECOND / 2_000;
+/// How long a guest runs with an interrupt waiting until it is looked at again: for 16 µs at first,
+/// then twice as long each time, up to half a millisecond. The hypervisor below us offers no exit on the
+/// guest's enabling of interrupts. Most guests soon do; and half a millisecond is much more than an
+/// entry takes, where processors wait for one another's: a guest whose time is over by then gets nowhere.
+const WINDOW_TICKS: RangeInclusive<u64> =
+    Nested::TICKS_PER_SECOND / 62_500..=Nested::TICKS_PER_SECOND / 2_000;
 
 /// This processor's number, which is kept in SPRG0: guests have one of their own.
 pub(crate) fn this_processor() -> usize {
@@ -56,7 +60,11 @@ pub(crate) fn this_processor() -> usize {
 impl Cpu {
     /// When the guest is to exit; a window is good for one exit.
     pub(crate) fn expiry(&self) -> u64 {
-        let at = self.alarm.load(Relaxed).min(self.window.swap(u64::MAX, Relaxed));
+        let window = self.window.swap(u64::MAX, Relaxed);
+        if window == u64::MAX {
+            self.pause.store(0, Relaxed);
+        }
+        let at = self.alarm.load(Relaxed).min(window);
         at.min(Nested.timebase() + i32::MAX as u64)
     }
 
@@ -169,7 +177,10 @@ impl Machine for Nested {
     }
 
     fn request_window(&self) {
-        CPUS[this_processor()].window.store(self.timebase() + WINDOW_TICKS, Relaxed);
+        let cpu = &CPUS[this_processor()];
+        let pause = (2 * cpu.pause.load(Relaxed)).clamp(*WINDOW_TICKS.start(), *WINDOW_TICKS.end());
+        cpu.pause.store(pause, Relaxed);
+        cpu.window.store(self.timebase() + pause, Relaxed);
     }
 
     fn ring(&self) {

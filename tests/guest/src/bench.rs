@@ -1,5 +1,6 @@
 //! How many instructions a hypercall takes, where the emulator counts instructions as time.
 
+use crate::count::{instructions, median};
 use crate::{Options, Verdict, say};
 use core::arch::asm;
 use hv_abi::Number;
@@ -39,14 +40,11 @@ macro_rules! ticks_of_loop {
 /// Measures a call that asks for a version, less the same loop with a `nop` in its place: what
 /// runs between the `sc` and the next instruction.
 pub fn hypercall(_: Boot, _: Options) -> Verdict {
-    let mut costs = [0; ROUNDS];
-    for cost in &mut costs {
+    let cost = median::<ROUNDS>(|| {
         let with = ticks_of_loop!("sc 1");
         let without = ticks_of_loop!("nop");
-        // 0.512 ticks an instruction.
-        *cost = with.saturating_sub(without) * 1000 / 512 / CALLS;
-    }
-    costs.sort_unstable();
-    say!("BENCH null-hypercall {} insns", costs[ROUNDS / 2]);
+        instructions(with.saturating_sub(without)) / CALLS
+    });
+    say!("BENCH null-hypercall {cost} insns");
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! vCPU after the other, so that the time is that of its instructions alone. `test=wakes` has two vCPUs
 //! wake each other.
 
+use crate::count::instructions;
 use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
@@ -53,13 +54,14 @@ impl Counter for Rep {
     }
 }
 
-/// The instructions of this, in the median of some rounds.
-fn instructions(mut what: impl FnMut()) -> u64 {
+/// The instructions of this, in the median of some rounds. Not by `count::median`: with a closure more
+/// between, what is counted would take an instruction more.
+fn instructions_of(mut what: impl FnMut()) -> u64 {
     let mut costs = [0; ROUNDS];
     for cost in &mut costs {
         let start = registers::timebase();
         what();
-        *cost = (registers::timebase() - start) * 1000 / 512;
+        *cost = instructions(registers::timebase() - start);
     }
     costs.sort_unstable();
     costs[ROUNDS / 2]
@@ -78,8 +80,8 @@ fn opaque<T>(thing: &T) -> &T {
 /// once.
 macro_rules! cost {
     ($what:expr) => {{
-        let once = instructions(|| (0..CALLS).for_each(|_| $what));
-        let twice = instructions(|| {
+        let once = instructions_of(|| (0..CALLS).for_each(|_| $what));
+        let twice = instructions_of(|| {
             (0..CALLS).for_each(|_| {
                 $what;
                 $what;
@@ -115,7 +117,7 @@ pub fn calls(_: Boot, _: Options) -> Verdict {
         let start = registers::timebase();
         let called = fresh.iter().all(|object| object.nothing(here).is_ok());
         let ticks = registers::timebase() - start;
-        if called { Ok(ticks * 1000 / 512 / OBJECTS) } else { Err(String::from("one is gone")) }
+        if called { Ok(instructions(ticks) / OBJECTS) } else { Err(String::from("one is gone")) }
     };
     say!("BENCH object-call {call} insns");
     say!("BENCH virtual-call {by_pointer} insns");
@@ -204,6 +206,6 @@ pub fn wakes(_: Boot, _: Options) -> Verdict {
         }
     };
     pairs();
-    say!("BENCH vcpu-wake-pair {} insns", instructions(pairs) / CALLS);
+    say!("BENCH vcpu-wake-pair {} insns", instructions_of(pairs) / CALLS);
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! A domain has 2 MiB and a page of code, which leaves the time of its first instruction there.
 
+use crate::count::instructions;
 use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
@@ -146,7 +147,7 @@ pub fn create(_: Boot, _: Options) -> Verdict {
     }
     made.sort_unstable();
     ran.sort_unstable();
-    say!("BENCH create {} insns", made[ROUNDS / 2] * 1000 / 512);
-    say!("BENCH create-to-first-instruction {} insns", ran[ROUNDS / 2] * 1000 / 512);
+    say!("BENCH create {} insns", instructions(made[ROUNDS / 2]));
+    say!("BENCH create-to-first-instruction {} insns", instructions(ran[ROUNDS / 2]));
     Ok(())
 }

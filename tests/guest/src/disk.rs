@@ -4,6 +4,7 @@
 //! with `do=write` writes a pattern all over it and waits for its machine's end, with `do=crash` writes
 //! the same and crashes, with `do=read` reads the pattern. `test=diskreads` counts what a read takes.
 
+use crate::count::instructions;
 use crate::lan::{Port, address, mac};
 use crate::{Options, Verdict, say};
 use alloc::format;
@@ -166,7 +167,7 @@ pub fn reads(_: Boot, options: Options) -> Verdict {
             }
             client.ata(READ_EXT, n, sectors, &[])?;
         }
-        say!("BENCH {name} {} insns", (registers::timebase() - start) * 1000 / 512 / READS);
+        say!("BENCH {name} {} insns", instructions(registers::timebase() - start) / READS);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //!
 //! The shared page has no place in the kernel's own translation: it is used in real mode.
 
+use crate::count::instructions;
 use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
@@ -120,7 +121,7 @@ pub fn ping(_: Boot, _: Options) -> Verdict {
     let start = registers::timebase();
     round_trips(ROUNDS)?;
     let ticks = registers::timebase() - start;
-    say!("BENCH event-round-trip {} insns", ticks * 1000 / 512 / ROUNDS);
+    say!("BENCH event-round-trip {} insns", instructions(ticks) / ROUNDS);
     Ok(())
 }
 

@@ -4,6 +4,8 @@
 //! All vCPUs run in one process, each in regions of its own. What is counted is a pass over pages that
 //! fault less a pass over the same pages afterwards: from the user's instruction to the same one again.
 
+use crate::count::instructions;
+use crate::user::{self, USER_AT};
 use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
@@ -12,15 +14,15 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use guest_kernel::context::Context;
 use guest_kernel::fcm::computation::{self, Source};
-use guest_kernel::fcm::{Image, fixed};
+use guest_kernel::fcm::fixed;
 use guest_kernel::problem::Problem;
-use guest_kernel::process::{self, Memory, Process};
+use guest_kernel::process::{Memory, Process};
 use guest_kernel::region::Kind;
 use guest_kernel::trap::Trap;
 use k42_lib::radix::Access;
 use k42_lib::{GuestAddr, msr};
 use k42_object::{Here, Ref, Vcpu, vcpus};
-use kernel_arch::{Boot, guest_address, registers, sleep, start, wake};
+use kernel_arch::{Boot, registers, sleep, start, wake};
 use spin::Mutex;
 
 const PAGE: u64 = 1 << 16;
@@ -40,10 +42,9 @@ static USER: [u32; 8] = [
     0x4200_fff8, // bdnz
     0x4400_0002, // sc
 ];
-const LOADS: u64 = CODE;
-const STORES: u64 = CODE + 16;
-/// Where the user is, and where the first vCPU's pages are.
-const CODE: u64 = 0x1_0000;
+const LOADS: u64 = USER_AT;
+const STORES: u64 = USER_AT + 16;
+/// Where the first vCPU's pages are.
 const FIRST: u64 = 0x4000_0000;
 /// A deadline for what an event ends.
 const FAR: u64 = 512_000_000;
@@ -110,7 +111,7 @@ impl Part<'_> {
         self.pass(process, entry, 0..1)?;
         let with = self.pass(process, entry, 1..PAGES)?;
         let without = self.pass(process, entry, 1..PAGES)?;
-        Ok(with.saturating_sub(without) * 1000 / 512 / (PAGES - 1))
+        Ok(instructions(with.saturating_sub(without)) / (PAGES - 1))
     }
 
     fn create(&self, here: &Here<'_>, source: Option<GuestAddr>) -> Result<(), Problem> {
@@ -201,11 +202,7 @@ pub fn faults(boot: Boot, _: Options) -> Verdict {
 }
 
 fn scene(here: &Here<'_>, memory: Memory) -> Result<Scene, Problem> {
-    let process = process::create(here, &memory)?;
-    let code = Image { start: guest_address(&raw const USER), size: size_of_val(&USER) as u64 };
-    let fcm = computation::create(here, &memory.machine, &memory.pm, Source::Image(code))?;
-    let (range, access) = (CODE..CODE + PAGE, Access::READ | Access::EXECUTE);
-    process.create_region(here, range, Kind::Default, access, fcm)?;
+    let process = user::process(here, &memory, &USER)?;
     Ok(Scene { memory, process, done: Mutex::default() })
 }
 

@@ -5,6 +5,7 @@
 //!
 //! The pages lie outside the kernel's own translation: all of this runs in real mode.
 
+use crate::count::instructions;
 use crate::{Options, Verdict, say};
 use alloc::format;
 use alloc::string::String;
@@ -212,7 +213,7 @@ fn report(name: &str, work: impl Fn(u64) -> Result<(), i16>) -> Result<(), i16> 
     let start = registers::timebase();
     work(ROUNDS)?;
     let ticks = registers::timebase() - start;
-    say!("BENCH {name} {} insns", ticks * 1000 / 512 / ROUNDS);
+    say!("BENCH {name} {} insns", instructions(ticks) / ROUNDS);
     Ok(())
 }
 
@@ -251,6 +252,6 @@ pub fn balloon(boot: Boot, options: Options) -> Verdict {
         }
         store(at, LENT);
     }
-    say!("BENCH populate-gib {} insns", ticks * 1000 / 512 * (1 << 30) / half);
+    say!("BENCH populate-gib {} insns", instructions(ticks) * (1 << 30) / half);
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! `test=lansink` (domain 1), which counts what that takes. `test=laninternet` asks a Linux, and has an
 //! answer of its kernel's. All sleep until an event tells of a frame.
 
+use crate::count::instructions;
 use crate::events::{PENDING, SHARED, map_shared_page, operation, take};
 use crate::{Options, Verdict, say};
 use alloc::format;
@@ -325,6 +326,6 @@ pub fn sink(_: Boot, _: Options) -> Verdict {
         }
         port.send(&frame(mac(PING), port.own, ANSWER, 0, 64));
     }
-    say!("BENCH lan-frame-1500 {} insns", ticks * 1000 / 512 / FRAMES);
+    say!("BENCH lan-frame-1500 {} insns", instructions(ticks) / FRAMES);
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! `test=signal` (domain 1) sends events to `test=signalled` (domain 2), which sleeps, and both say
 //! the sum of their times. `test=timer` and `test=lateness` set their timers.
 
+use crate::count::instructions;
 use crate::events::operation;
 use crate::upcall::{bind_timer, start, wait};
 use crate::{Options, Verdict, say};
@@ -36,10 +37,6 @@ fn set_timer(at: u64) -> Verdict {
         0 => Ok(()),
         error => Err(format!("the timer is not set: {error}")),
     }
-}
-
-const fn instructions(ticks: u64) -> u64 {
-    ticks * 1000 / 512
 }
 
 /// Domain 1: sends an event whenever the other has been asleep for some time.

@@ -10,6 +10,7 @@ extern crate alloc;
 mod attack;
 mod bench;
 mod costs;
+mod count;
 mod create;
 mod disk;
 mod events;
@@ -30,6 +31,7 @@ mod talk;
 mod trace;
 mod traced;
 mod upcall;
+mod user;
 mod vcpus;
 mod work;
 

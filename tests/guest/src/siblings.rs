@@ -1,7 +1,7 @@
 //! vCPUs that the kernel itself starts: the first one tells them while they run users, and any may have a
 //! bug. (`vcpus` has one that the kernel knows nothing of.)
 
-use crate::privilege::User;
+use crate::user::User;
 use crate::{Options, Verdict};
 use alloc::format;
 use alloc::string::String;

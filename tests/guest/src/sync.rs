@@ -1,6 +1,7 @@
 //! Locks and published values on the machine: what they take where nobody waits, and two vCPUs of which
 //! one waits for the other.
 
+use crate::count::{instructions, median};
 use crate::vcpus::start_second;
 use crate::{Options, Verdict, say};
 use alloc::format;
@@ -30,14 +31,11 @@ fn ticks(round: &mut impl FnMut()) -> u64 {
 
 /// Instructions of a round with something, less those of a round without.
 fn cost(mut with: impl FnMut(), mut without: impl FnMut()) -> u64 {
-    let mut costs = [0; LOOPS];
-    for cost in &mut costs {
+    median::<LOOPS>(|| {
         let (with, without) = (ticks(&mut with), ticks(&mut without));
-        // 0.512 ticks an instruction; to the nearest.
-        *cost = (with.saturating_sub(without) * 1000 / 512 + ROUNDS / 2) / ROUNDS;
-    }
-    costs.sort_unstable();
-    costs[LOOPS / 2]
+        // To the nearest.
+        (instructions(with.saturating_sub(without)) + ROUNDS / 2) / ROUNDS
+    })
 }
 
 /// Measures a lock that is taken and let go of, and a read of a published value, each less the same with

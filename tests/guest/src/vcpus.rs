@@ -4,6 +4,7 @@
 //! The second vCPU stays in real mode with interrupts off. It has its own `vcpu_info`, and no block of the
 //! kernel's.
 
+use crate::count::instructions;
 use crate::events::{SHARED, map_shared_page, operation, take};
 use crate::{Options, Verdict, say};
 use alloc::format;
@@ -182,7 +183,7 @@ pub fn switches(_: Boot, _: Options) -> Verdict {
     let start = registers::timebase();
     (0..ROUNDS).for_each(|_| hypercall::yield_now());
     let ticks = registers::timebase() - start;
-    say!("BENCH vcpu-switch-pair {} insns", ticks * 1000 / 512 / ROUNDS);
+    say!("BENCH vcpu-switch-pair {} insns", instructions(ticks) / ROUNDS);
     Ok(())
 }
 

@@ -11,12 +11,13 @@
 //! hypervisor or of the machine, and so happens in every order with them.
 //!
 //! Clustered objects (`tests/objects.rs`), locks and published values (`tests/sync.rs`) need no scene: their
-//! vCPUs are threads that do what they like. So are those of the kernel's heap (`tests/alloc.rs`), whose
+//! vCPUs are threads that do what they like ([`vcpus`]). So are those of the kernel's heap (`tests/alloc.rs`), whose
 //! atomic variables say themselves where others may come in between.
 #![forbid(unsafe_code)]
 
 mod host;
 mod scene;
+pub mod vcpus;
 
 pub use scene::{Info, Scene, Step, Work, call};
 

@@ -4,9 +4,10 @@
 //! Besides its locks, a thread may lose its turn where a rep or a root says so, in the middle of calls.
 
 use k42_models::explore;
+use k42_models::vcpus::{run, settle};
 use k42_object::{Clustered, Gone, Here, Ref, Vcpu, clustered, vcpus};
 use shuttle::sync::Mutex;
-use shuttle::thread::{JoinHandle, spawn, yield_now};
+use shuttle::thread::yield_now;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -87,33 +88,6 @@ fn scene(clustered: impl FnOnce(Make) -> Root) -> (Vec<Vcpu>, Arc<Traces>, Ref<d
     let (vcpus, traces) = (vcpus(3), Arc::default());
     let object = vcpus[0].enter().create(counter(&traces, clustered)).unwrap();
     (vcpus, traces, object)
-}
-
-/// Each vCPU runs this on a thread, and then does its part for the others until all have ended.
-fn run(vcpus: Vec<Vcpu>, work: impl Fn(&Vcpu, usize) + Send + Sync + 'static) -> Vec<Vcpu> {
-    let (work, left) = (Arc::new(work), Arc::new(AtomicUsize::new(vcpus.len())));
-    let start = |(number, vcpu): (usize, Vcpu)| -> JoinHandle<Vcpu> {
-        let (work, left) = (work.clone(), left.clone());
-        spawn(move || {
-            work(&vcpu, number);
-            left.fetch_sub(1, Relaxed);
-            while left.load(Relaxed) != 0 {
-                vcpu.clean();
-                yield_now();
-            }
-            vcpu
-        })
-    };
-    let threads: Vec<_> = vcpus.into_iter().enumerate().map(start).collect();
-    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-}
-
-/// Lets the token go round until nothing is left to end, which it comes to soon.
-fn settle(vcpus: &[Vcpu]) {
-    for vcpu in (0..3).flat_map(|_| vcpus) {
-        vcpu.clean();
-    }
-    assert!(!vcpus.iter().any(Vcpu::clean), "something does not end");
 }
 
 #[test]

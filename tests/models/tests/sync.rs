@@ -6,8 +6,9 @@
 
 use k42_lib::lock::{Activation, Contended, Held, Lock, Nothing, Waiting, wait_by};
 use k42_models::explore;
+use k42_models::vcpus::{run, settle};
 use k42_object::{Published, Vcpu, vcpus};
-use shuttle::thread::{JoinHandle, spawn, yield_now};
+use shuttle::thread::{spawn, yield_now};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -171,33 +172,6 @@ impl Cage {
     fn dropped(&self) -> usize {
         self.0.iter().filter(|dropped| dropped.load(Relaxed)).count()
     }
-}
-
-/// Each vCPU runs this on a thread, and then its part for the others until all have ended.
-fn run(vcpus: Vec<Vcpu>, work: impl Fn(&Vcpu, usize) + Send + Sync + 'static) -> Vec<Vcpu> {
-    let (work, left) = (Arc::new(work), Arc::new(AtomicUsize::new(vcpus.len())));
-    let start = |(number, vcpu): (usize, Vcpu)| -> JoinHandle<Vcpu> {
-        let (work, left) = (work.clone(), left.clone());
-        spawn(move || {
-            work(&vcpu, number);
-            left.fetch_sub(1, Relaxed);
-            while left.load(Relaxed) != 0 {
-                vcpu.clean();
-                yield_now();
-            }
-            vcpu
-        })
-    };
-    let threads: Vec<_> = vcpus.into_iter().enumerate().map(start).collect();
-    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-}
-
-/// Lets the token go round until nothing is left to end, which it comes to soon.
-fn settle(vcpus: &[Vcpu]) {
-    for vcpu in (0..3).flat_map(|_| vcpus) {
-        vcpu.clean();
-    }
-    assert!(!vcpus.iter().any(Vcpu::clean), "something does not end");
 }
 
 /// Reads a few times in an activation: what was read first is there to its end, and none is older than

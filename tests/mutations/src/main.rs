@@ -13,11 +13,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The packages whose tests have to notice.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "hv-fake",
     "hv-core",
     "hv-abi",
     "k42-lib",
+    "guest-kernel",
     "k42-object",
     "k42-object-macros",
     "boot-archive",

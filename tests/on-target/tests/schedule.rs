@@ -12,7 +12,7 @@ use crate::test;
 
 /// How many nanoseconds an instruction takes, and from which millisecond on work is counted: the
 /// firmware is done by then, and all domains have started. An emulated second takes less of one.
-const FAST: Pace = Pace { icount: "shift=4,sleep=off", from: 10_000 };
+const FAST: Pace = Pace { icount: "shift=4,sleep=off", from: 16_000 };
 /// The same where what a switch takes is to be little beside what is counted.
 const FINE: Pace = Pace { icount: "shift=1,sleep=off", from: 1_500 };
 

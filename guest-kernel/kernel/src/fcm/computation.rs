@@ -236,8 +236,4 @@ impl Fcm for Computation {
         let child = Pages { frames: Frames::default(), below: pages.below.clone(), pm: pm() };
         object(here, Computation::new(self.machine.clone(), pm(), self.source, child))
     }
-
-    fn resident(&self, _: &Here<'_>) -> Result<usize, Problem> {
-        Ok(self.state.lock().pages.frames.count())
-    }
 }

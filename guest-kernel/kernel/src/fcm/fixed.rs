@@ -61,8 +61,4 @@ impl Fcm for Fixed {
     fn fork(&self, here: &Here<'_>) -> Result<Ref<dyn Fcm>, Problem> {
         create(here, &self.machine, self.start)
     }
-
-    fn resident(&self, _: &Here<'_>) -> Result<usize, Problem> {
-        Ok(0)
-    }
 }
