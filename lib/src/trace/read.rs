@@ -172,11 +172,12 @@ impl<'a> SubBuffer<'a> {
     /// The event at `place`, if there may be one after `time`.
     fn event(&self, place: usize, time: Option<u64>) -> Option<(Head, &'a [u64])> {
         let head = Head(*self.words.get(place)?);
+        // None for a head of no words, too: the range's end is before its start.
         let data = self.words.get(place + 1..place.checked_add(head.length())?)?;
         // A stamp, and a filler before one, may begin the lower half of the time anew.
         let own = head.major() == control::MAJOR;
         let later = own || time.is_none_or(|time| head.time() >= time as u32);
-        (head.lap() == self.lap && head.length() > 0 && later).then_some((head, data))
+        (head.lap() == self.lap && later).then_some((head, data))
     }
 
     /// Whether an event at `place` is declared as it is: nothing less is believed after a hole.

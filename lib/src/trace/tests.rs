@@ -140,6 +140,23 @@ fn nothing_is_wanted_at_first_and_classes_are_switched() {
 }
 
 #[test]
+fn a_buffer_of_no_sound_shape_is_none() {
+    let mut words = copy(&small());
+    assert!(Snapshot::new(&words).is_some());
+    for (sub, all) in
+        [(0, 64), (2, 64), (24, 64), (16, 48), (128, 64), (16, 0), (16, 128), (4, 1024)]
+    {
+        words[at::SHAPE] = sub << 32 | all;
+        let places = CONTROL + 1024;
+        let whole: Vec<u64> = words.iter().copied().cycle().take(places).collect();
+        // One of 128 words is whole where there are so many.
+        let sound = (sub, all) == (16, 128);
+        assert_eq!(Snapshot::new(&whole).is_some(), sound, "{all} words in parts of {sub}");
+        assert!(Snapshot::new(&whole[..CONTROL + 127]).is_none());
+    }
+}
+
+#[test]
 fn a_sub_buffer_that_was_begun_meanwhile_is_left_out() {
     let (ring, clock) = (small(), Clock(Cell::new(0), 1));
     let write = |n| ring.write(|| clock.now(), NUMBERS, [n, n]);
