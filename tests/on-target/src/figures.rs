@@ -535,7 +535,7 @@ fn start(model: Model, clock: Clock, domain: DomainDescription) -> anyhow::Resul
     Ok(instructions(machine.console(&name).started()?))
 }
 
-/// Instructions of an event of two words that is noted.
+/// Instructions of an event of one word that is noted.
 ///
 /// # Errors
 /// When the machine does not say.

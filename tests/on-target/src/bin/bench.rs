@@ -88,7 +88,7 @@ const ROWS: &[Row] = &[
     row("K42: fault, a load from a page that is there", fault_present,  None,                       Count(1_480)),
     row("K42: fault after a fork, 64 KiB copied",     fault_fork_store, None,                       Nothing),
     row("K42: fault after a fork, the other has ended", fault_fork_last, None,                      Nothing),
-    row("event of two words traced",                  trace_enabled,    None,                       Count(30)),
+    row("event of one word traced",                   trace_enabled,    None,                       Count(30)),
     row("event that is not wanted",                   trace_disabled,   None,                       Count(3)),
     row("event that is compiled out",                 trace_compiled_out, None,                     Count(0)),
     row("entry to first instruction, K42, 64 MiB",    start_k42,        None,                       Nothing),
