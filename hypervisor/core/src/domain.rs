@@ -15,8 +15,8 @@ use xen_sys::hvm;
 
 /// The most domains at a time: each has a console channel.
 pub const MAX_DOMAINS: usize = Channel::MAX as usize;
-/// The most vCPUs of one domain.
-pub const MAX_DOMAIN_VCPUS: usize = 8;
+/// The most vCPUs of one domain: a word has a bit for each ([`Domain::polling`]).
+pub const MAX_DOMAIN_VCPUS: usize = 32;
 
 /// The parameters that a domain has.
 pub const PARAMETERS: [u32; 5] = [
@@ -71,7 +71,7 @@ pub struct Domain {
     /// Where each vCPU's `vcpu_info` is, if it has registered it.
     pub vcpu_infos: [Option<GuestAddr>; MAX_DOMAIN_VCPUS],
     /// The vCPUs that wait for ports whatever is masked (SCHEDOP_poll): a bit each.
-    pub polling: u8,
+    pub polling: u32,
     /// How vCPUs take interrupts that are started from now on.
     pub interrupts: InterruptMode,
     /// What it has of PAPR's personality.

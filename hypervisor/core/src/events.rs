@@ -322,7 +322,7 @@ impl<M: Machine> Hypervisor<M> {
                 return Ok(true);
             }
         }
-        domain.polling |= 1u8.checked_shl(vcpu).unwrap_or(0);
+        domain.polling |= 1u32.checked_shl(vcpu).unwrap_or(0);
         Ok(false)
     }
 
@@ -366,7 +366,7 @@ impl<M: Machine> Hypervisor<M> {
         }
         if domain.polling != 0 {
             let polling = core::mem::take(&mut domain.polling);
-            let bits = (0..8).map(|n| polling.checked_shr(n).unwrap_or(0) & 1 != 0);
+            let bits = (0..u32::BITS).map(|n| polling.checked_shr(n).unwrap_or(0) & 1 != 0);
             for (vcpu, _) in domain.vcpus.iter().zip(bits).filter(|(_, polls)| *polls) {
                 self.wake(*vcpu);
             }

@@ -215,7 +215,7 @@ fn what_makes_no_sense_makes_no_domain() {
         (New { flags: 4, ..NEW }, errno::EINVAL),
         (New { arch: 4, ..NEW }, errno::EINVAL),
         (New { vcpus: 0, ..NEW }, errno::EINVAL),
-        (New { vcpus: 9, ..NEW }, errno::EINVAL),
+        (New { vcpus: 33, ..NEW }, errno::EINVAL),
         (New { vcpus: u32::MAX, ..NEW }, errno::EINVAL),
         (New { processors: 0b10, ..NEW }, errno::EINVAL), // there is one alone
         (New { rights: Rights::PLATFORM, ..NEW }, errno::EINVAL),

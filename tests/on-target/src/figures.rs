@@ -246,8 +246,8 @@ pub fn counter_shared(model: Model, clock: Clock) -> anyhow::Result<u64> {
 /// # Errors
 /// When the machine does not say.
 pub fn increments(model: Model, clock: Clock, vcpus: u32) -> anyhow::Result<[u64; 2]> {
-    let mut guest = describe::bare("guest", "test=increments");
-    guest.vcpus = vcpus;
+    let guest = describe::bare("guest", "test=increments");
+    let guest = DomainDescription { vcpus, memory: 64 << 20, ..guest };
     let description = describe::machine("figures-increments", model, vec![guest]);
     let mut machine = Machine::boot_with(&description, clock.options())?;
     let shared = figure(&mut machine, "guest", "counter-shared")?;

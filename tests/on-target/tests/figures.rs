@@ -33,7 +33,7 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test(name("vcpu_wake_pair"), move || vcpu_wake_pair(model)));
         tests.push(test(name("getppid"), move || getppid(model)));
         tests.push(test(name("start"), move || start(model)));
-        for vcpus in [1, 2, 4, 8] {
+        for vcpus in [1, 2, 4, 8, 32] {
             let name = name(&format!("faults_on_{vcpus}_vcpus"));
             tests.push(test(name, move || faults(model, vcpus)));
         }
@@ -132,10 +132,10 @@ fn objects(model: Model) -> anyhow::Result<()> {
     within("first call", figures.first_call, "object-first-call")
 }
 
-/// The same for 1, 2, 4 and 8 vCPUs, within 2 %.
+/// The same for 1, 2, 4, 8 and 32 vCPUs, within 2 %.
 fn increments(model: Model) -> anyhow::Result<()> {
     let one = figures::increments(model, COUNTED, 1)?;
-    for vcpus in [2, 4, 8] {
+    for vcpus in [2, 4, 8, 32] {
         let many = figures::increments(model, COUNTED, vcpus)?;
         for (one, many) in one.into_iter().zip(many) {
             let flat = one > 0 && many * 100 <= one * 102 && one * 100 <= many * 102;

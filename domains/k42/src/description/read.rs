@@ -14,8 +14,10 @@ use super::{
 };
 use crate::files;
 
-/// The most vCPUs of a Linux domain and processors of a machine.
+/// The most processors of a machine.
 const MAX_PROCESSORS: u32 = 8;
+/// The most vCPUs a domain may have: the hypervisor's `MAX_DOMAIN_VCPUS`.
+const MAX_VCPUS: u32 = 32;
 /// The longest name of a domain that a controller makes: it travels in a UUID's place.
 const MOST_CREATED_NAME: usize = 16;
 /// Names that the logs of others have.
@@ -276,10 +278,10 @@ fn domain_memory(fields: &Fields<'_, '_>) -> Option<u64> {
 
 fn vcpus(fields: &Fields<'_, '_>) -> Option<u32> {
     let vcpus = at_least_1(fields, "vcpus", 1)?;
-    if vcpus > MAX_PROCESSORS {
-        fields.wrong("vcpus", format!("a domain has 1 to {MAX_PROCESSORS}"));
+    if vcpus > MAX_VCPUS {
+        fields.wrong("vcpus", format!("a domain has 1 to {MAX_VCPUS}"));
     }
-    (vcpus <= MAX_PROCESSORS).then_some(vcpus)
+    (vcpus <= MAX_VCPUS).then_some(vcpus)
 }
 
 fn at_least_1(fields: &Fields<'_, '_>, name: &str, default: u32) -> Option<u32> {

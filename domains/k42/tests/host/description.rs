@@ -133,13 +133,13 @@ fn every_fault_has_its_words() {
             "vcpus = 0",
             "test.toml:13: domain \"one\": vcpus: 0 would never run; write at least 1",
         ),
-        ("vcpus = 2", "vcpus = 9", "test.toml:13: domain \"one\": vcpus: a domain has 1 to 8"),
+        ("vcpus = 2", "vcpus = 33", "test.toml:13: domain \"one\": vcpus: a domain has 1 to 32"),
         (
             "vcpus = 2",
             "vcpus = -1",
             "test.toml:13: domain \"one\": vcpus: -1 is out of range; write for example `vcpus = 1`",
         ),
-        ("weight = 64", "vcpus = 9", "test.toml:23: domain \"two\": vcpus: a domain has 1 to 8"),
+        ("weight = 64", "vcpus = 33", "test.toml:23: domain \"two\": vcpus: a domain has 1 to 32"),
         (
             "weight = 64",
             "weight = 0",
