@@ -60,7 +60,7 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
             self.here().counts.local_frees.add();
             self.put(slab, block);
         } else {
-            self.free_remotely(slab.home(), block);
+            self.free_remotely(block, slab.home());
         }
     }
 
@@ -85,6 +85,11 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
         self.vcpus[vcpu].counts.read()
     }
 
+    /// A vCPU's part of the pools, for [`Processor::own`].
+    pub fn part(&self, vcpu: usize) -> *const () {
+        (&raw const self.vcpus[vcpu]).cast()
+    }
+
     /// Does something with a node's source, with the node's lock held: it must not ask these pools.
     pub fn with_source<A>(&self, node: usize, what: impl FnOnce(&mut S) -> A) -> A {
         what(&mut self.nodes[node].lock(&self.here().counts).source)
@@ -93,10 +98,7 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
     /// This vCPU's own.
     #[inline(always)]
     fn here(&self) -> &Vcpu<VCPUS> {
-        let current = P::current();
-        debug_assert!(current < VCPUS);
-        // SAFETY: `Processor` promises that there are as many.
-        unsafe { self.vcpus.get_unchecked(current) }
+        P::own(&self.vcpus)
     }
 
     /// This vCPU's node.
@@ -119,8 +121,8 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
         }
     }
 
-    #[inline(never)]
-    fn free_remotely(&self, home: usize, block: Block) {
+    #[inline(never)] // the arguments in an order that has `free` move nothing
+    fn free_remotely(&self, block: Block, home: usize) {
         let here = self.here();
         here.counts.remote_frees.add();
         if here.outgoing[home].push(block) {

@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod allocator;
 mod attack;
 mod bench;
 mod create;
@@ -57,6 +58,7 @@ const TESTS: &[(&str, Test)] = &[
     ("attack", attack::attack),
     ("platform", platform::platform),
     ("hcall", bench::hypercall),
+    ("alloc", allocator::pairs),
     ("echo", events::echo),
     ("ping", events::ping),
     ("lend", grants::lend),

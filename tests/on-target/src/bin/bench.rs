@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
-    Clock, create, create_to_first, disk_read, event_round_trip, event_send, event_upcall,
-    event_upcall_other, getppid, grant_copy, grant_map_unmap, lan_frame, null_hypercall, populate,
-    reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, vcpu_switch_pair,
+    Clock, alloc_known, alloc_local, alloc_remote, create, create_to_first, disk_read,
+    event_round_trip, event_send, event_upcall, event_upcall_other, getppid, grant_copy,
+    grant_map_unmap, lan_frame, null_hypercall, populate, reserved_late_999, reserved_late_worst,
+    start_k42, start_linux, timer, vcpu_switch_pair,
 };
 use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
@@ -53,6 +54,9 @@ const fn row(what: &'static str, here: Measure, peer: Option<&'static str>, aim:
 #[rustfmt::skip] // a table
 const ROWS: &[Row] = &[
     row("null hypercall, there and back",             null_hypercall,   Some("hypercall"),          Count(150)),
+    row("memory taken and freed, by Rust's allocator", alloc_local,     None,                       Nothing),
+    row("memory taken and freed, of a known size",    alloc_known,      None,                       Count(40)),
+    row("memory taken, freed elsewhere, and home again", alloc_remote,  None,                       Nothing),
     row("event to another domain and back",           event_round_trip, Some("round-trip-eventfd"), Count(2_000)),
     row("event to its upcall, same processor",        event_upcall,     Some("signal-eventfd"),     LessThanPeer),
     row("event to its upcall, an idle processor",     event_upcall_other, Some("signal-eventfd"),   LessThanPeer),
