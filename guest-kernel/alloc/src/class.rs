@@ -136,6 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn each_size_has_what_its_class_has() {
+        let places = BySteps([const { Cell::new(0) }; PLACES]);
+        for class in Class::all() {
+            places.set(class, class.size());
+        }
+        for size in 1..3000 {
+            let layout = Layout::from_size_align(size, 8).unwrap();
+            let class = Class::of(layout);
+            assert_eq!(places.get(layout), class.map(Class::size));
+            assert_eq!(class.map(|class| places.of(class)), class.map(Class::size));
+            assert_eq!(class.is_some(), Class::serves(layout));
+        }
+    }
+
+    #[test]
     fn the_ends() {
         let of = |size| Class::of(Layout::from_size_align(size, 1).unwrap()).map(Class::size);
         assert_eq!(of(1), Some(16));

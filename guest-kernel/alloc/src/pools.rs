@@ -190,10 +190,10 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
     }
 
     fn allocate_pages(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let at = self.node().take(layout);
+        let at = self.node().source.take(layout);
         at.or_else(|| {
             self.tidy();
-            self.node().take(layout)
+            self.node().source.take(layout)
         })
     }
 

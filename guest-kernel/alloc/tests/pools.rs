@@ -5,7 +5,7 @@ mod host;
 
 use host::memory::Ledger;
 use host::{Near, Thread};
-use k42_alloc::{BATCH, Counts, Node, Pools, SIZES, SLAB};
+use k42_alloc::{BATCH, Counts, FirstFit, Node, Pools, SIZES, SLAB};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
 
@@ -178,6 +178,29 @@ fn a_node_gets_its_own_memory_back() {
     Thread::becomes(3);
     pools.tidy();
     assert_eq!((given(0), given(1)), (0, 0));
+}
+
+#[test]
+fn a_range_is_whole_again_in_the_end() {
+    let mut memory = vec![0u128; 1 << 16];
+    let (start, bytes) = (memory.as_mut_ptr().cast::<u8>(), size_of_val(&*memory));
+    Thread::becomes(0);
+    let pools: Pools<Near, FirstFit, 1> = Pools::new([Node::new(FirstFit::empty())]);
+    assert_eq!(pools.allocate(layout(16)), None);
+    // SAFETY: nothing else uses the memory, which lives longer than the pools are used.
+    pools.with_source(0, |source| unsafe { source.start(start, bytes) });
+    let sizes = || (1..6000).step_by(7);
+    let taken = sizes().map_while(|size| Some((size, pools.allocate(layout(size))?)));
+    let taken: Vec<_> = taken.collect();
+    assert!(taken.len() > 200 && taken.len() < sizes().count());
+    for (size, at) in taken {
+        let address = at.addr().get();
+        assert!((start.addr()..start.addr() + bytes - size).contains(&address));
+        // SAFETY: just taken.
+        unsafe { pools.free(at, layout(size)) };
+    }
+    pools.tidy();
+    assert!(pools.allocate(layout(bytes - 64)).is_some());
 }
 
 #[test]
