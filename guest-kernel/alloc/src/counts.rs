@@ -27,6 +27,10 @@ pub struct Counts<T = u64> {
 pub(crate) struct Count(AtomicU64);
 
 impl Count {
+    const fn zero() -> Count {
+        Count(AtomicU64::new(0))
+    }
+
     #[inline(always)]
     pub(crate) fn add(&self) {
         self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
@@ -35,16 +39,15 @@ impl Count {
 
 impl Counts<Count> {
     pub(crate) const fn new() -> Counts<Count> {
-        const ZERO: Count = Count(AtomicU64::new(0));
         Counts {
-            local_frees: ZERO,
-            remote_frees: ZERO,
-            batches: ZERO,
-            receipts: ZERO,
-            refills: ZERO,
-            returns: ZERO,
-            locks: ZERO,
-            contended: ZERO,
+            local_frees: Count::zero(),
+            remote_frees: Count::zero(),
+            batches: Count::zero(),
+            receipts: Count::zero(),
+            refills: Count::zero(),
+            returns: Count::zero(),
+            locks: Count::zero(),
+            contended: Count::zero(),
         }
     }
 

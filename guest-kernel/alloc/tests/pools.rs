@@ -3,7 +3,7 @@
 
 mod host;
 
-use host::memory::Ledger;
+use host::memory::{Ledger, Piece};
 use host::{Near, Thread};
 use k42_alloc::{BATCH, Counts, FirstFit, Node, Pools, SIZES, SLAB};
 use std::alloc::{GlobalAlloc, Layout};
@@ -142,20 +142,24 @@ fn large_memory_passes_through() {
 #[test]
 fn a_block_grows_where_it_is_as_far_as_it_goes() {
     let pools = two(1 << 20);
-    // SAFETY: a size that is not zero, and what is done with it is within.
-    unsafe {
-        let at = pools.alloc(layout(33));
-        at.write_bytes(7, 33);
-        assert_eq!(pools.realloc(at, layout(33), 48), at);
-        for (size, next) in [(48, 49), (49, 2048), (2048, 2049), (2049, 5000), (5000, 5)] {
-            let at = pools.alloc(layout(size));
-            at.write_bytes(7, size);
-            let grown = pools.realloc(at, layout(size), next);
-            assert!((0..size.min(next)).all(|offset| grown.add(offset).read() == 7));
-            pools.dealloc(grown, layout(next));
-        }
-        pools.dealloc(at, layout(48));
+    let take = |size| Piece::new(pools.allocate(layout(size)).unwrap(), layout(size), 7);
+    let grow = |piece: Piece, size| {
+        // SAFETY: the piece is nobody else's, and no size here is zero.
+        let at = unsafe { pools.realloc(piece.at.as_ptr(), piece.layout, size) };
+        let kept = layout(size.min(piece.layout.size()));
+        Piece { at: NonNull::new(at).unwrap(), layout: kept, byte: piece.byte }.check();
+        Piece::new(NonNull::new(at).unwrap(), layout(size), piece.byte)
+    };
+    let piece = take(33);
+    let at = piece.at;
+    let mut piece = grow(piece, 48);
+    assert_eq!(piece.at, at);
+    for size in [49, 2048, 2049, 5000, 5] {
+        let before = piece.at;
+        piece = grow(piece, size);
+        assert_ne!(piece.at, before);
     }
+    free(&pools, 5, [piece.at]);
     pools.tidy();
     assert_eq!(given(&pools), 0);
 }
