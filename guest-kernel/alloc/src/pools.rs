@@ -197,6 +197,10 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
         })
     }
 
+    /// [`Pools::free`] of what is no block.
+    ///
+    /// # Safety
+    /// As there.
     #[cold]
     unsafe fn free_pages(&self, at: NonNull<u8>, layout: Layout) {
         let counts = &self.here().counts;
@@ -212,11 +216,13 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
 unsafe impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> GlobalAlloc
     for Pools<P, S, VCPUS, NODES>
 {
+    // SAFETY: the trait's own contract.
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.allocate(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
+    // SAFETY: the trait's own contract.
     #[inline]
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: the caller has it from `alloc`, which gives no null pointer to anybody who frees it.
@@ -225,6 +231,7 @@ unsafe impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Glo
         unsafe { self.free(at, layout) };
     }
 
+    // SAFETY: the trait's own contract.
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's promise: with the alignment it is no more than an `isize` holds.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
