@@ -69,7 +69,8 @@ impl Class {
 fn steps(layout: Layout) -> usize {
     let mut size = layout.size();
     if layout.align() > STEP {
-        size = layout.pad_to_align().size();
+        // As large as its alignment at least, even if it is nothing.
+        size = layout.pad_to_align().size().max(layout.align());
     }
     // No layout has so many bytes that this is too many.
     size.wrapping_add(STEP - 1) / STEP

@@ -90,9 +90,17 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
         (&raw const self.vcpus[vcpu]).cast()
     }
 
-    /// Does something with a node's source, with the node's lock held: it must not ask these pools.
-    pub fn with_source<A>(&self, node: usize, what: impl FnOnce(&mut S) -> A) -> A {
-        what(&mut self.nodes[node].lock(&self.here().counts).source)
+    /// Looks at a node's source, with the node's lock held: who looks must not ask these pools.
+    pub fn look<A>(&self, node: usize, look: impl FnOnce(&S) -> A) -> A {
+        look(&self.nodes[node].lock(&self.here().counts).source)
+    }
+
+    /// Changes a node's source, as [`Pools::look`] looks at it.
+    ///
+    /// # Safety
+    /// What the source has given it still has to take back.
+    pub unsafe fn change<A>(&self, node: usize, change: impl FnOnce(&mut S) -> A) -> A {
+        change(&mut self.nodes[node].lock(&self.here().counts).source)
     }
 
     /// This vCPU's own.

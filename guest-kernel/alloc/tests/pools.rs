@@ -32,7 +32,7 @@ fn free(pools: &Two, size: usize, blocks: impl IntoIterator<Item = NonNull<u8>>)
 }
 
 fn given(pools: &Two) -> usize {
-    pools.with_source(0, |source| source.given.len())
+    pools.look(0, |source| source.given.len())
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_block_grows_where_it_is_as_far_as_it_goes() {
 fn a_node_gets_its_own_memory_back() {
     let nodes = [Node::new(Ledger::of(1 << 20)), Node::new(Ledger::of(1 << 20))];
     let pools: Pools<Thread, Ledger, 4, 2> = Pools::new(nodes);
-    let given = |node| pools.with_source(node, |source| source.given.len());
+    let given = |node| pools.look(node, |source| source.given.len());
     Thread::becomes(3);
     let blocks: Vec<_> =
         [40, 40, 9000].map(|size| (size, pools.allocate(layout(size)).unwrap())).into();
@@ -191,15 +191,19 @@ fn a_range_is_whole_again_in_the_end() {
     Thread::becomes(0);
     let pools: Pools<Near, FirstFit, 1> = Pools::new([Node::new(FirstFit::empty())]);
     assert_eq!(pools.allocate(layout(16)), None);
-    // SAFETY: nothing else uses the memory, which lives longer than the pools are used.
-    pools.with_source(0, |source| unsafe { source.start(start, bytes) });
+    let start = |source: &mut FirstFit| {
+        // SAFETY: nothing else uses the memory, which lives longer than the pools are used.
+        unsafe { source.start(start, bytes) }
+    };
+    // SAFETY: it has given nothing yet.
+    unsafe { pools.change(0, start) };
     let sizes = || (1..6000).step_by(7);
     let taken = sizes().map_while(|size| Some((size, pools.allocate(layout(size))?)));
     let taken: Vec<_> = taken.collect();
     assert!(taken.len() > 200 && taken.len() < sizes().count());
     for (size, at) in taken {
         let address = at.addr().get();
-        assert!((start.addr()..start.addr() + bytes - size).contains(&address));
+        assert!((memory.as_ptr().addr()..memory.as_ptr().addr() + bytes - size).contains(&address));
         // SAFETY: just taken.
         unsafe { pools.free(at, layout(size)) };
     }
@@ -227,6 +231,6 @@ fn two_kinds_of_memory_are_two_types() {
     let paged: Pools<Near, Paged, 2> = Pools::new([Node::new(Paged(Ledger::of(1 << 20)))]);
     let (one, other) = (pinned.allocate(layout(64)).unwrap(), paged.allocate(layout(64)).unwrap());
     let slab = |at: NonNull<u8>| at.addr().get() / SLAB * SLAB;
-    assert!(pinned.with_source(0, |source| source.given.contains_key(&slab(one))));
-    assert!(paged.with_source(0, |source| source.0.given.contains_key(&slab(other))));
+    assert!(pinned.look(0, |source| source.given.contains_key(&slab(one))));
+    assert!(paged.look(0, |source| source.0.given.contains_key(&slab(other))));
 }

@@ -39,7 +39,9 @@ pub unsafe fn start(range: Range<u64>) {
     let base = (crate::LINEAR_BASE | range.start) as *mut u8;
     let size = (range.end - range.start) as usize;
     // SAFETY: the caller's promise.
-    HEAP.with_source(0, |source| unsafe { source.start(base, size) });
+    let start = |source: &mut FirstFit| unsafe { source.start(base, size) };
+    // SAFETY: it has given nothing yet.
+    unsafe { HEAP.change(0, start) };
 }
 
 /// Zeroed memory for ever; `None` when there is not enough.

@@ -195,7 +195,9 @@ pub fn pairs(_: Boot, _: Options) -> Verdict {
 #[inline(never)]
 fn of_two_vcpus(local: u64, memory: *mut u8) -> Verdict {
     // SAFETY: memory that is nobody else's, once.
-    TWO.with_source(0, |source| unsafe { source.start(memory, 1 << 20) });
+    let start = |source: &mut FirstFit| unsafe { source.start(memory, 1 << 20) };
+    // SAFETY: it has given nothing yet.
+    unsafe { TWO.change(0, start) };
     let known = known();
     start_second(second)?;
     take();
