@@ -35,9 +35,9 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
     /// neither of this vCPU's nor of its node's.
     #[inline]
     pub fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-        match self.here().current(layout).map(|slab| slab.take()) {
-            Some(Some(block)) => Some(block.into_raw()),
-            _ => self.allocate_slowly(layout),
+        match self.here().current(layout).and_then(|slab| slab.take()) {
+            Some(block) => Some(block.into_raw()),
+            None => self.allocate_slowly(layout),
         }
     }
 
