@@ -11,12 +11,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
-    Clock, activation, alloc_known, alloc_local, alloc_remote, counter_own, counter_shared, create, create_to_first, disk_read,
-    event_round_trip, event_send, event_upcall, event_upcall_other, fault_fork_last,
-    fault_fork_store, fault_present, fault_zero_fill, getppid, grant_copy, grant_map_unmap,
-    lan_frame, lock_unlock, null_hypercall, object_call, object_first_call, object_miss, populate,
-    published_read, reserved_late_999, reserved_late_worst, start_k42, start_linux, timer,
-    vcpu_switch_pair, vcpu_wake_pair, virtual_call,
+    Clock, activation, alloc_known, alloc_local, alloc_remote, counter_own, counter_shared, create,
+    create_to_first, disk_read, event_round_trip, event_send, event_upcall, event_upcall_other,
+    fault_fork_last, fault_fork_store, fault_present, fault_zero_fill, getppid, grant_copy,
+    grant_map_unmap, lan_frame, lock_unlock, null_hypercall, object_call, object_first_call,
+    object_miss, populate, published_read, reserved_late_999, reserved_late_worst, start_k42,
+    start_linux, timer, vcpu_switch_pair, vcpu_wake_pair, virtual_call,
 };
 use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
