@@ -1,6 +1,6 @@
 //! `make mutate`: breaks a copy of the tree in one listed place after another, runs the host's tests
-//! of the hypervisor, of clustered objects and of the kernel's heap on it and then the models (`tests/models`), and fails when
-//! all pass.
+//! of the hypervisor, of clustered objects and of the kernel's heap on it and then the models
+//! (`tests/models`), and fails when all pass.
 //! `make mutate ONLY="words"` takes the mutations whose file or description has one of the words.
 #![forbid(unsafe_code)]
 
