@@ -104,7 +104,7 @@ stress: build walker ## run the long tests on the emulated machine, those that a
 	@SCHEDULES=20000 cargo test --manifest-path tests/models/Cargo.toml --target-dir target/models
 	@cargo test --package k42-tests -- --ignored
 
-mutate: ## break the hypervisor, or clustered objects, in one place after another: a test must notice (ONLY=words: these)
+mutate: ## break the hypervisor, clustered objects or the heap in one place after another: a test must notice (ONLY=words: these)
 	@cargo run --quiet --package k42-mutations -- $(ONLY)
 
 # Any stable compiler instruments for libFuzzer with these; cargo-fuzz, with its nightly compiler, is

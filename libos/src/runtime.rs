@@ -78,7 +78,11 @@ const HEAP_SIZE: u64 = 64 << 20;
 pub unsafe fn start_heap() -> Result<(), u64> {
     let access = protection::READ | protection::WRITE;
     let start = stub::region_create(&Native, 0, HEAP_SIZE, access, 0, 0, 0)?;
-    // SAFETY: a region of zeros that is nobody else's; called once.
-    HEAP.with_source(0, |source| unsafe { source.start(start as *mut u8, HEAP_SIZE as usize) });
+    let begin = |source: &mut FirstFit| {
+        // SAFETY: a region of zeros that is nobody else's; called once.
+        unsafe { source.start(start as *mut u8, HEAP_SIZE as usize) };
+    };
+    // SAFETY: it has given nothing yet.
+    unsafe { HEAP.change(0, begin) };
     Ok(())
 }

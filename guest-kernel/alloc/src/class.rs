@@ -34,9 +34,6 @@ const BY_STEPS: [Class; LARGEST / STEP + 1] = {
 };
 
 impl Class {
-    /// The smallest, with which a slab that has no blocks makes do.
-    pub(crate) const SMALLEST: Class = Class(0);
-
     /// All of them.
     pub(crate) fn all() -> impl Iterator<Item = Class> {
         (0..SIZES.len() as u8).map(Class)
@@ -69,33 +66,34 @@ impl Class {
 fn steps(layout: Layout) -> usize {
     let mut size = layout.size();
     if layout.align() > STEP {
-        size = layout.pad_to_align().size();
+        // As large as its alignment at least, even if it is nothing.
+        size = layout.pad_to_align().size().max(layout.align());
     }
     // No layout has so many bytes that this is too many.
     size.wrapping_add(STEP - 1) / STEP
 }
 
-/// Something for each class, found by a layout without a look at which class it is: in a place for each
-/// number of steps.
-pub(crate) struct BySteps<T>(pub(crate) [Cell<T>; PLACES]);
+/// Perhaps something for each class, found by a layout without a look at which class it is: in a place for
+/// each number of steps.
+pub(crate) struct BySteps<T>(pub(crate) [Cell<Option<T>>; PLACES]);
 
 /// So many places are that.
 pub(crate) const PLACES: usize = BY_STEPS.len();
 
 impl<T: Copy> BySteps<T> {
-    /// What serves a layout; none if no class does.
+    /// What serves a layout; none as well if no class does.
     #[inline(always)]
     pub(crate) fn get(&self, layout: Layout) -> Option<T> {
-        self.0.get(steps(layout)).map(Cell::get)
+        self.0.get(steps(layout))?.get()
     }
 
     /// That of a class.
-    pub(crate) fn of(&self, class: Class) -> T {
+    pub(crate) fn of(&self, class: Class) -> Option<T> {
         self.0[class.size() / STEP].get()
     }
 
     /// Sets that of a class.
-    pub(crate) fn set(&self, class: Class, value: T) {
+    pub(crate) fn set(&self, class: Class, value: Option<T>) {
         let smaller = usize::from(class.0).checked_sub(1).map(|class| SIZES[class] / STEP);
         let first = smaller.map_or(0, |steps| steps + 1);
         self.0[first..=class.size() / STEP].iter().for_each(|place| place.set(value));
@@ -132,6 +130,21 @@ mod tests {
             prop_assert!(block - wanted < STEP || (block - wanted) * 5 < block);
             // No smaller one would do.
             prop_assert!(SIZES.iter().all(|size| *size >= block || *size < wanted));
+        }
+    }
+
+    #[test]
+    fn each_size_has_what_its_class_has() {
+        let places = BySteps([const { Cell::new(None) }; PLACES]);
+        for class in Class::all() {
+            places.set(class, Some(class.size()));
+        }
+        for size in 1..3000 {
+            let layout = Layout::from_size_align(size, 8).unwrap();
+            let class = Class::of(layout);
+            assert_eq!(places.get(layout), class.map(Class::size));
+            assert_eq!(class.and_then(|class| places.of(class)), class.map(Class::size));
+            assert_eq!(class.is_some(), Class::serves(layout));
         }
     }
 

@@ -27,6 +27,10 @@ pub struct Counts<T = u64> {
 pub(crate) struct Count(AtomicU64);
 
 impl Count {
+    const fn zero() -> Count {
+        Count(AtomicU64::new(0))
+    }
+
     #[inline(always)]
     pub(crate) fn add(&self) {
         self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
@@ -35,18 +39,15 @@ impl Count {
 
 impl Counts<Count> {
     pub(crate) const fn new() -> Counts<Count> {
-        const fn zero() -> Count {
-            Count(AtomicU64::new(0))
-        }
         Counts {
-            local_frees: zero(),
-            remote_frees: zero(),
-            batches: zero(),
-            receipts: zero(),
-            refills: zero(),
-            returns: zero(),
-            locks: zero(),
-            contended: zero(),
+            local_frees: Count::zero(),
+            remote_frees: Count::zero(),
+            batches: Count::zero(),
+            receipts: Count::zero(),
+            refills: Count::zero(),
+            returns: Count::zero(),
+            locks: Count::zero(),
+            contended: Count::zero(),
         }
     }
 

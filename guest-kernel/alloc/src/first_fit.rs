@@ -31,7 +31,7 @@ unsafe impl Source for FirstFit {
         self.0.allocate_first_fit(layout).ok()
     }
 
-    // SAFETY: asks what the trait asks.
+    // SAFETY: the trait's own contract.
     unsafe fn give_back(&mut self, at: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         unsafe { self.0.deallocate(at, layout) };

@@ -77,13 +77,23 @@ pub use slab::SLAB;
 /// Who is running.
 ///
 /// # Safety
-/// [`Processor::current`] is always less than the number of vCPUs of all [`Pools`] with this processor. While
+/// [`Processor::current`] is always less than the number of vCPUs of all [`Pools`] with this processor, and
+/// [`Processor::own`] is what it says. While
 /// somebody runs in a function of theirs its answer stays, and nobody runs there with the same: neither a
 /// vCPU's other threads nor its interrupts come in between. What follows with the same answer sees what went
 /// before.
 pub unsafe trait Processor {
     /// The number of this vCPU.
     fn current() -> usize;
+
+    /// Its own of what there is for each vCPU: the one with its number. Who has a shorter way may go that:
+    /// what each vCPU has of its own keeps [`Pools::part`], for pools that live for ever.
+    #[inline(always)]
+    fn own<T>(all: &[T]) -> &T {
+        debug_assert!(Self::current() < all.len());
+        // SAFETY: the trait's promise.
+        unsafe { all.get_unchecked(Self::current()) }
+    }
 
     /// The node that a vCPU belongs to.
     #[inline(always)]

@@ -91,16 +91,6 @@ impl<S: Source> Store<S> {
         }
     }
 
-    /// Memory of any size.
-    pub(crate) fn take(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        if let Some(at) = self.source.take(layout) {
-            return Some(at);
-        }
-        // Perhaps it is the slabs that it wants.
-        self.release();
-        self.source.take(layout)
-    }
-
     /// Gives back to the source what nobody uses.
     pub(crate) fn release(&mut self) {
         while let Some(slab) = self.slabs.pop() {

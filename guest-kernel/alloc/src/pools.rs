@@ -35,9 +35,9 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
     /// neither of this vCPU's nor of its node's.
     #[inline]
     pub fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-        match self.here().current(layout).map(|slab| slab.take()) {
-            Some(Some(block)) => Some(block.into_raw()),
-            _ => self.allocate_slowly(layout),
+        match self.here().current(layout).and_then(|slab| slab.take()) {
+            Some(block) => Some(block.into_raw()),
+            None => self.allocate_slowly(layout),
         }
     }
 
@@ -60,7 +60,7 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
             self.here().counts.local_frees.add();
             self.put(slab, block);
         } else {
-            self.free_remotely(slab.home(), block);
+            self.free_remotely(block, slab.home());
         }
     }
 
@@ -85,18 +85,28 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
         self.vcpus[vcpu].counts.read()
     }
 
-    /// Does something with a node's source, with the node's lock held: it must not ask these pools.
-    pub fn with_source<A>(&self, node: usize, what: impl FnOnce(&mut S) -> A) -> A {
-        what(&mut self.nodes[node].lock(&self.here().counts).source)
+    /// A vCPU's part of the pools, for [`Processor::own`].
+    pub fn part(&self, vcpu: usize) -> *const () {
+        (&raw const self.vcpus[vcpu]).cast()
+    }
+
+    /// Looks at a node's source, with the node's lock held: who looks must not ask these pools.
+    pub fn look<A>(&self, node: usize, look: impl FnOnce(&S) -> A) -> A {
+        look(&self.nodes[node].lock(&self.here().counts).source)
+    }
+
+    /// Changes a node's source, as [`Pools::look`] looks at it.
+    ///
+    /// # Safety
+    /// What the source has given it still has to take back.
+    pub unsafe fn change<A>(&self, node: usize, change: impl FnOnce(&mut S) -> A) -> A {
+        change(&mut self.nodes[node].lock(&self.here().counts).source)
     }
 
     /// This vCPU's own.
     #[inline(always)]
     fn here(&self) -> &Vcpu<VCPUS> {
-        let current = P::current();
-        debug_assert!(current < VCPUS);
-        // SAFETY: `Processor` promises that there are as many.
-        unsafe { self.vcpus.get_unchecked(current) }
+        P::own(&self.vcpus)
     }
 
     /// This vCPU's node.
@@ -119,8 +129,8 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
         }
     }
 
-    #[inline(never)]
-    fn free_remotely(&self, home: usize, block: Block) {
+    #[inline(never)] // the arguments in an order that has `free` move nothing
+    fn free_remotely(&self, block: Block, home: usize) {
         let here = self.here();
         here.counts.remote_frees.add();
         if here.outgoing[home].push(block) {
@@ -188,17 +198,17 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
     }
 
     fn allocate_pages(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let at = self.node().take(layout);
+        let at = self.node().source.take(layout);
         at.or_else(|| {
             self.tidy();
-            self.node().take(layout)
+            self.node().source.take(layout)
         })
     }
 
-    /// Takes back what is larger than any block.
+    /// [`Pools::free`] of what is no block.
     ///
     /// # Safety
-    /// `at` is from here, with this layout, and nobody uses it any more.
+    /// As there.
     #[cold]
     unsafe fn free_pages(&self, at: NonNull<u8>, layout: Layout) {
         let counts = &self.here().counts;
@@ -214,13 +224,13 @@ impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Pools<P, S
 unsafe impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> GlobalAlloc
     for Pools<P, S, VCPUS, NODES>
 {
-    // SAFETY: asks what the trait asks.
+    // SAFETY: the trait's own contract.
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.allocate(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
-    // SAFETY: asks what the trait asks.
+    // SAFETY: the trait's own contract.
     #[inline]
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: the caller has it from `alloc`, which gives no null pointer to anybody who frees it.
@@ -229,7 +239,7 @@ unsafe impl<P: Processor, S: Source, const VCPUS: usize, const NODES: usize> Glo
         unsafe { self.free(at, layout) };
     }
 
-    // SAFETY: asks what the trait asks.
+    // SAFETY: the trait's own contract.
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's promise: with the alignment it is no more than an `isize` holds.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };

@@ -42,15 +42,11 @@ struct Own {
 }
 
 impl Own {
-    const fn new(until: u32) -> Own {
+    /// With nothing in use, for blocks to be taken.
+    fn new() -> Own {
+        let (listed, until) = (Cell::new(false), Cell::new(1));
         let (next, previous) = (Cell::new(None), Cell::new(None));
-        Own {
-            free: List::empty(),
-            until: Cell::new(until),
-            listed: Cell::new(false),
-            next,
-            previous,
-        }
+        Own { free: List::empty(), until, listed, next, previous }
     }
 }
 
@@ -68,15 +64,6 @@ impl Deref for Slab {
     }
 }
 
-/// What has no blocks: for places that have no slab yet.
-struct Nothing(Header);
-
-// SAFETY: nothing is ever stored to it, as it has no blocks to take or to put back.
-unsafe impl Sync for Nothing {}
-
-static NOTHING: Nothing =
-    Nothing(Header { home: usize::MAX, class: Class::SMALLEST, own: Own::new(0) });
-
 impl Slab {
     /// That of a block.
     ///
@@ -89,17 +76,12 @@ impl Slab {
         Slab(unsafe { NonNull::new_unchecked(block.as_ptr().map_addr(header).cast()) })
     }
 
-    /// One without blocks, which is everybody's.
-    pub(crate) const fn nothing() -> Slab {
-        Slab(NonNull::from_ref(&NOTHING.0))
-    }
-
     /// Begins a slab, whose blocks are all free, for blocks to be taken from it.
     ///
     /// # Safety
     /// `at` has [`SLAB`] bytes, aligned to as many, which are nobody else's.
     pub(crate) unsafe fn begin(at: NonNull<u8>, home: usize, class: Class) -> Slab {
-        let own = Own::new(1);
+        let own = Own::new();
         let last = HEADER / class.size() * class.size();
         for offset in (0..last).step_by(class.size()).rev() {
             // SAFETY: within the slab.

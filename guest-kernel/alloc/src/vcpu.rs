@@ -22,7 +22,7 @@ pub(crate) struct Vcpu<const VCPUS: usize> {
 impl<const VCPUS: usize> Vcpu<VCPUS> {
     pub(crate) const fn new() -> Vcpu<VCPUS> {
         Vcpu {
-            current: BySteps([const { Cell::new(Slab::nothing()) }; PLACES]),
+            current: BySteps([const { Cell::new(None) }; PLACES]),
             partial: ByClass([const { Slabs::empty() }; SIZES.len()]),
             outgoing: [const { Outgoing::empty() }; VCPUS],
             counts: Counts::new(),
@@ -30,7 +30,7 @@ impl<const VCPUS: usize> Vcpu<VCPUS> {
         }
     }
 
-    /// The slab that blocks for a layout are taken from; none if they would be too large for blocks.
+    /// The slab that blocks for a layout are taken from.
     #[inline(always)]
     pub(crate) fn current(&self, layout: Layout) -> Option<Slab> {
         self.current.get(layout)
@@ -38,7 +38,7 @@ impl<const VCPUS: usize> Vcpu<VCPUS> {
 
     /// A block of a class, if any of this vCPU's slabs has one.
     pub(crate) fn take(&self, class: Class) -> Option<Block> {
-        self.current.of(class).take().or_else(|| {
+        self.current.of(class).and_then(|slab| slab.take()).or_else(|| {
             let slab = self.partial.of(class).pop()?;
             self.begin(class, slab);
             slab.take()
@@ -47,11 +47,10 @@ impl<const VCPUS: usize> Vcpu<VCPUS> {
 
     /// From now on blocks are taken from this slab; that one has none left.
     pub(crate) fn begin(&self, class: Class, slab: Slab) {
-        let before = self.current.of(class);
-        self.current.set(class, slab);
-        if before != Slab::nothing() {
+        if let Some(before) = self.current.of(class) {
             before.exhausted();
         }
+        self.current.set(class, Some(slab));
     }
 
     /// Sees to a slab when [`crate::slab::Header::put`] says so: the slab, if it is to be given back. One
@@ -71,10 +70,10 @@ impl<const VCPUS: usize> Vcpu<VCPUS> {
 
     /// Takes out a slab of a class of which no block is in use.
     pub(crate) fn unused(&self, class: Class) -> Option<Slab> {
-        let current = self.current.of(class);
-        if current.is_unused() {
-            self.current.set(class, Slab::nothing());
-            return Some(current);
+        let current = self.current.of(class).filter(|slab| slab.is_unused());
+        if current.is_some() {
+            self.current.set(class, None);
+            return current;
         }
         self.partial.of(class).remove_unused()
     }

@@ -4,9 +4,9 @@
 
 mod host;
 
-use host::memory::Ledger;
+use host::memory::{Ledger, Piece};
 use host::{Near, Thread};
-use k42_alloc::{BATCH, Counts, Node, Pools, SIZES, SLAB};
+use k42_alloc::{BATCH, Counts, FirstFit, Node, Pools, SIZES, SLAB};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
 
@@ -33,7 +33,7 @@ fn free(pools: &Two, size: usize, blocks: impl IntoIterator<Item = NonNull<u8>>)
 }
 
 fn given(pools: &Two) -> usize {
-    pools.with_source(0, |source| source.given.len())
+    pools.look(0, |source| source.given.len())
 }
 
 #[test]
@@ -143,20 +143,24 @@ fn large_memory_passes_through() {
 #[test]
 fn a_block_grows_where_it_is_as_far_as_it_goes() {
     let pools = two(1 << 20);
-    // SAFETY: a size that is not zero, and what is done with it is within.
-    unsafe {
-        let at = pools.alloc(layout(33));
-        at.write_bytes(7, 33);
-        assert_eq!(pools.realloc(at, layout(33), 48), at);
-        for (size, next) in [(48, 49), (49, 2048), (2048, 2049), (2049, 5000), (5000, 5)] {
-            let at = pools.alloc(layout(size));
-            at.write_bytes(7, size);
-            let grown = pools.realloc(at, layout(size), next);
-            assert!((0..size.min(next)).all(|offset| grown.add(offset).read() == 7));
-            pools.dealloc(grown, layout(next));
-        }
-        pools.dealloc(at, layout(48));
+    let take = |size| Piece::new(pools.allocate(layout(size)).unwrap(), layout(size), 7);
+    let grow = |piece: Piece, size| {
+        // SAFETY: the piece is nobody else's, and no size here is zero.
+        let at = unsafe { pools.realloc(piece.at.as_ptr(), piece.layout, size) };
+        let kept = layout(size.min(piece.layout.size()));
+        Piece { at: NonNull::new(at).unwrap(), layout: kept, byte: piece.byte }.check();
+        Piece::new(NonNull::new(at).unwrap(), layout(size), piece.byte)
+    };
+    let piece = take(33);
+    let at = piece.at;
+    let mut piece = grow(piece, 48);
+    assert_eq!(piece.at, at);
+    for size in [49, 2048, 2049, 5000, 5] {
+        let before = piece.at;
+        piece = grow(piece, size);
+        assert_ne!(piece.at, before);
     }
+    free(&pools, 5, [piece.at]);
     pools.tidy();
     assert_eq!(given(&pools), 0);
 }
@@ -165,7 +169,7 @@ fn a_block_grows_where_it_is_as_far_as_it_goes() {
 fn a_node_gets_its_own_memory_back() {
     let nodes = [Node::new(Ledger::of(1 << 20)), Node::new(Ledger::of(1 << 20))];
     let pools: Pools<Thread, Ledger, 4, 2> = Pools::new(nodes);
-    let given = |node| pools.with_source(node, |source| source.given.len());
+    let given = |node| pools.look(node, |source| source.given.len());
     Thread::becomes(3);
     let blocks: Vec<_> =
         [40, 40, 9000].map(|size| (size, pools.allocate(layout(size)).unwrap())).into();
@@ -179,6 +183,33 @@ fn a_node_gets_its_own_memory_back() {
     Thread::becomes(3);
     pools.tidy();
     assert_eq!((given(0), given(1)), (0, 0));
+}
+
+#[test]
+fn a_range_is_whole_again_in_the_end() {
+    let mut memory = vec![0u128; 1 << 16];
+    let (start, bytes) = (memory.as_mut_ptr().cast::<u8>(), size_of_val(&*memory));
+    Thread::becomes(0);
+    let pools: Pools<Near, FirstFit, 1> = Pools::new([Node::new(FirstFit::empty())]);
+    assert_eq!(pools.allocate(layout(16)), None);
+    let start = |source: &mut FirstFit| {
+        // SAFETY: nothing else uses the memory, which lives longer than the pools are used.
+        unsafe { source.start(start, bytes) }
+    };
+    // SAFETY: it has given nothing yet.
+    unsafe { pools.change(0, start) };
+    let sizes = || (1..6000).step_by(7);
+    let taken = sizes().map_while(|size| Some((size, pools.allocate(layout(size))?)));
+    let taken: Vec<_> = taken.collect();
+    assert!(taken.len() > 200 && taken.len() < sizes().count());
+    for (size, at) in taken {
+        let address = at.addr().get();
+        assert!((memory.as_ptr().addr()..memory.as_ptr().addr() + bytes - size).contains(&address));
+        // SAFETY: just taken.
+        unsafe { pools.free(at, layout(size)) };
+    }
+    pools.tidy();
+    assert!(pools.allocate(layout(bytes - 64)).is_some());
 }
 
 #[test]
@@ -201,6 +232,6 @@ fn two_kinds_of_memory_are_two_types() {
     let paged: Pools<Near, Paged, 2> = Pools::new([Node::new(Paged(Ledger::of(1 << 20)))]);
     let (one, other) = (pinned.allocate(layout(64)).unwrap(), paged.allocate(layout(64)).unwrap());
     let slab = |at: NonNull<u8>| at.addr().get() / SLAB * SLAB;
-    assert!(pinned.with_source(0, |source| source.given.contains_key(&slab(one))));
-    assert!(paged.with_source(0, |source| source.0.given.contains_key(&slab(other))));
+    assert!(pinned.look(0, |source| source.given.contains_key(&slab(one))));
+    assert!(paged.look(0, |source| source.0.given.contains_key(&slab(other))));
 }

@@ -68,7 +68,7 @@ proptest! {
             Thread::becomes(vcpu);
             pools.tidy();
         }
-        prop_assert!(pools.with_source(0, |source| source.given.is_empty()));
+        prop_assert!(pools.look(0, |source| source.given.is_empty()));
         let counts = (0..VCPUS).map(|vcpu| pools.counts(vcpu));
         prop_assert!(counts.into_iter().all(|counts| counts.refills == counts.returns));
     }

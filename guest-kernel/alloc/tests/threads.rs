@@ -62,7 +62,7 @@ fn threads_keep_each_others_memory_apart() {
         Thread::becomes(me);
         pools.tidy();
     }
-    assert_eq!(pools.with_source(0, |source| source.given.len()), 0);
+    assert_eq!(pools.look(0, |source| source.given.len()), 0);
     let counts: Vec<_> = (0..VCPUS).map(|me| pools.counts(me)).collect();
     assert!(counts.iter().all(|counts| counts.remote_frees > ROUNDS as u64 / 4), "{counts:?}");
     // Few slabs come and go, and so the lock is seldom taken.

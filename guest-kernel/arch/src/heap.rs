@@ -8,8 +8,7 @@ use k42_alloc::{FirstFit, Node, Pools, Processor};
 pub const MAX_VCPUS: usize = 32;
 
 /// The vCPU that the kernel runs on.
-#[derive(Debug)]
-pub struct Vcpu;
+struct Vcpu;
 
 // SAFETY: `start` has no vCPU beyond these, each has a number of its own, and the kernel runs with
 // interrupts off.
@@ -18,14 +17,28 @@ unsafe impl Processor for Vcpu {
     fn current() -> usize {
         crate::vcpu::current() as usize
     }
+
+    #[inline(always)]
+    fn own<T>(_: &[T]) -> &T {
+        // SAFETY: this vCPU's part of the heap, which lives for ever; no other pools have this processor.
+        unsafe { &*crate::vcpu::this().pools.cast() }
+    }
 }
 
 /// Memory that is always there: what is in it may be used wherever the kernel is. Its pages come from the
 /// range that [`start`] is given.
-pub type Pinned = Pools<Vcpu, FirstFit, MAX_VCPUS>;
-
 #[global_allocator]
-static HEAP: Pinned = Pools::new([Node::new(FirstFit::empty())]);
+static HEAP: Pools<Vcpu, FirstFit, MAX_VCPUS> = Pools::new([Node::new(FirstFit::empty())]);
+
+/// The pools that are the kernel's global allocator.
+pub fn pinned() -> &'static Pools<impl Processor, FirstFit, MAX_VCPUS> {
+    &HEAP
+}
+
+/// A vCPU's part of them, for its block.
+pub(crate) fn part(vcpu: u32) -> *const () {
+    HEAP.part(vcpu as usize)
+}
 
 /// Gives the heap its memory. From then on the vCPU that starts the kernel, which is number 0, has a heap.
 ///
@@ -35,7 +48,9 @@ pub unsafe fn start(range: Range<u64>) {
     let base = (crate::LINEAR_BASE | range.start) as *mut u8;
     let size = (range.end - range.start) as usize;
     // SAFETY: the caller's promise.
-    HEAP.with_source(0, |source| unsafe { source.start(base, size) });
+    let start = |source: &mut FirstFit| unsafe { source.start(base, size) };
+    // SAFETY: it has given nothing yet.
+    unsafe { HEAP.change(0, start) };
 }
 
 /// Zeroed memory for ever; `None` when there is not enough.

@@ -68,6 +68,7 @@ extern "C" fn kernel_vcpu() -> ! {
     if let Some(main) = this().main.take() {
         main();
     }
+    heap::pinned().tidy();
     loop {
         hypercall::vcpu_op(VCPUOP_DOWN, current(), &0u64);
     }

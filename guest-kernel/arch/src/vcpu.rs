@@ -15,6 +15,7 @@
 //! Only its own vCPU stores to a block, but for [`Info`], which has a line of the cache for itself. The
 //! first vCPU's block is in the image, [`crate::start`] makes the others.
 
+use crate::heap;
 use crate::start::Main;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
@@ -32,6 +33,8 @@ pub(crate) struct PerVcpu {
     /// Where the kernel's own bugs are saved. First, so that its address is the block's.
     pub(crate) emergency: UnsafeCell<MaybeUninit<Context>>,
     pub(crate) number: u32,
+    /// Its part of the kernel's heap.
+    pub(crate) pools: *const (),
     /// The address space that the processor has.
     pub(crate) space: Cell<SpaceId>,
     /// What it is to run.
@@ -48,10 +51,11 @@ const _: () = assert!(size_of::<xen_sys::xen::VcpuInfo>() <= size_of::<Info>());
 
 impl PerVcpu {
     /// That of the vCPU of this number.
-    pub(crate) const fn new(number: u32) -> PerVcpu {
+    pub(crate) fn new(number: u32) -> PerVcpu {
         PerVcpu {
             emergency: UnsafeCell::new(MaybeUninit::zeroed()),
             number,
+            pools: heap::part(number),
             space: Cell::new(SpaceId(0)),
             main: Cell::new(None),
             info: Info([const { AtomicU64::new(0) }; 16]),

@@ -1,7 +1,7 @@
 //! The K42 kernel's image: the kernel's objects (`guest-kernel`) on a domain (`kernel-arch`).
 //!
 //! The first vCPU runs the program. The others have nothing to run yet: they do their part in ending
-//! clustered objects, and sleep.
+//! clustered objects, give back the memory that they do not use, and sleep.
 #![no_std]
 #![no_main]
 
@@ -12,7 +12,7 @@ use guest_kernel::Kernel;
 use guest_kernel::boot_info::BootInfo;
 use guest_kernel::process::Memory;
 use k42_object::Vcpu;
-use kernel_arch::{Boot, boot, registers};
+use kernel_arch::{Boot, boot, heap, registers};
 
 kernel_arch::main!(main);
 
@@ -44,6 +44,7 @@ fn run(boot: Boot) -> Result<u8, &'static str> {
 fn idle(vcpu: &Vcpu) {
     loop {
         vcpu.clean();
+        heap::pinned().tidy();
         kernel_arch::sleep(registers::timebase() + TICK);
     }
 }

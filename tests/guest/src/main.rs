@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod allocator;
 mod attack;
 mod bench;
 mod costs;
@@ -66,6 +67,7 @@ const TESTS: &[(&str, Test)] = &[
     ("platform", platform::platform),
     ("faults", faults::faults),
     ("hcall", bench::hypercall),
+    ("alloc", allocator::pairs),
     ("echo", events::echo),
     ("ping", events::ping),
     ("lend", grants::lend),

@@ -69,7 +69,7 @@ fn run(bytes: usize, work: impl Fn(&Heap, usize, &Mutex<Vec<Piece>>) + Send + Sy
         becomes(vcpu);
         heap.tidy();
     }
-    assert_eq!(heap.with_source(0, |source| source.given.len()), 0, "memory is lost");
+    assert_eq!(heap.look(0, |source| source.given.len()), 0, "memory is lost");
 }
 
 #[test]

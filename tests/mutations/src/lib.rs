@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use std::path::Path;
 use toml::{Table, Value};
 
-/// One place of the hypervisor or of clustered objects, broken.
+/// One place of the hypervisor, of clustered objects or of the kernel's heap, broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mutation {
     /// What no longer holds.

@@ -1,6 +1,6 @@
 //! `make mutate`: breaks a copy of the tree in one listed place after another, runs the host's tests
-//! of the hypervisor and of clustered objects on it and then the models (`tests/models`), and fails when
-//! all pass.
+//! of the hypervisor, of clustered objects and of the kernel's heap on it and then the models
+//! (`tests/models`), and fails when all pass.
 //! `make mutate ONLY="words"` takes the mutations whose file or description has one of the words.
 #![forbid(unsafe_code)]
 
@@ -13,12 +13,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The packages whose tests have to notice.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "hv-fake",
     "hv-core",
     "hv-abi",
     "k42-lib",
     "guest-kernel",
+    "k42-alloc",
     "k42-object",
     "k42-object-macros",
     "boot-archive",

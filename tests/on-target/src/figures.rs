@@ -61,6 +61,60 @@ pub fn event_round_trip(model: Model, clock: Clock) -> anyhow::Result<u64> {
     figure(&mut machine, "ping", "event-round-trip")
 }
 
+/// Instructions of small memory's being taken and freed in a K42 kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Allocation {
+    /// On one vCPU, by Rust's allocator: the worst of all sizes.
+    pub local: u64,
+    /// The same, of a size that the compiler knows.
+    pub known: u64,
+    /// Freed on another vCPU: that one's part.
+    pub remote_free: u64,
+    /// And the home's, which takes the block again.
+    pub remote: u64,
+}
+
+/// Instructions of small memory's being taken and freed, on one vCPU and by two.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn allocation(model: Model, clock: Clock) -> anyhow::Result<Allocation> {
+    let mut guest = describe::bare("guest", "test=alloc");
+    guest.vcpus = 2;
+    let description = describe::machine("figures-alloc", model, vec![guest]);
+    let mut machine = Machine::boot_with(&description, clock.options())?;
+    Ok(Allocation {
+        local: figure(&mut machine, "guest", "alloc-local")?,
+        known: figure(&mut machine, "guest", "alloc-local-known")?,
+        remote_free: figure(&mut machine, "guest", "alloc-remote-free")?,
+        remote: figure(&mut machine, "guest", "alloc-remote-pair")?,
+    })
+}
+
+/// A pair on one vCPU, by Rust's allocator.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn alloc_local(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(allocation(model, clock)?.local)
+}
+
+/// A pair on one vCPU, of a size that the compiler knows.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn alloc_known(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(allocation(model, clock)?.known)
+}
+
+/// A pair of which the second half is another vCPU's, with the way home.
+///
+/// # Errors
+/// When the machine does not say.
+pub fn alloc_remote(model: Model, clock: Clock) -> anyhow::Result<u64> {
+    Ok(allocation(model, clock)?.remote)
+}
+
 /// Instructions of mapping a page that another domain grants, and of unmapping it.
 ///
 /// # Errors

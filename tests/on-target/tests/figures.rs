@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
     for model in MODELS {
         let name = |what: &str| format!("figures::{}::{what}", model.name());
         tests.push(test(name("null_hypercall"), move || null_hypercall(model)));
+        tests.push(test(name("allocation"), move || allocation(model)));
         tests.push(test(name("event_round_trip"), move || event_round_trip(model)));
         tests.push(test(name("event_upcall"), move || event_upcall(model)));
         tests.push(test(name("timer"), move || timer(model)));
@@ -51,6 +52,15 @@ fn within(what: &str, count: u64, key: &str) -> anyhow::Result<()> {
 
 fn null_hypercall(model: Model) -> anyhow::Result<()> {
     within("null hypercall", figures::null_hypercall(model, COUNTED)?, "null-hypercall")
+}
+
+fn allocation(model: Model) -> anyhow::Result<()> {
+    let figures::Allocation { local, known, remote_free, remote } =
+        figures::allocation(model, COUNTED)?;
+    within("local pair", local, "alloc-local")?;
+    within("local pair of a known size", known, "alloc-local-known")?;
+    within("remote free", remote_free, "alloc-remote-free")?;
+    within("remote pair", remote, "alloc-remote-pair")
 }
 
 fn lock_unlock(model: Model) -> anyhow::Result<()> {

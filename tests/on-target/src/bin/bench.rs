@@ -11,13 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use k42_audit::table::number;
 use k42_tests::figures::{
-    Clock, activation, counter_own, counter_shared, create, create_to_first, disk_read,
-    event_round_trip, event_send, event_upcall, event_upcall_other, fault_fork_last,
-    fault_fork_store, fault_present, fault_zero_fill, getppid, grant_copy, grant_map_unmap,
-    lan_frame, lock_unlock, null_hypercall, object_call, object_first_call, object_miss, populate,
-    published_read, reserved_late_999, reserved_late_worst, start_k42, start_linux, timer,
-    trace_compiled_out, trace_disabled, trace_enabled, vcpu_switch_pair, vcpu_wake_pair,
-    virtual_call,
+    Clock, activation, alloc_known, alloc_local, alloc_remote, counter_own, counter_shared, create, create_to_first, disk_read, event_round_trip, event_send, event_upcall, event_upcall_other, fault_fork_last, fault_fork_store, fault_present, fault_zero_fill, getppid, grant_copy, grant_map_unmap, lan_frame, lock_unlock, null_hypercall, object_call, object_first_call, object_miss, populate, published_read, reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, trace_compiled_out, trace_disabled, trace_enabled, vcpu_switch_pair, vcpu_wake_pair, virtual_call,
 };
 use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
@@ -57,6 +51,9 @@ const fn row(what: &'static str, here: Measure, peer: Option<&'static str>, aim:
 #[rustfmt::skip] // a table
 const ROWS: &[Row] = &[
     row("null hypercall, there and back",             null_hypercall,   Some("hypercall"),          Count(150)),
+    row("memory taken and freed, by Rust's allocator", alloc_local,     None,                       Nothing),
+    row("memory taken and freed, of a known size",    alloc_known,      None,                       Count(40)),
+    row("memory taken, freed elsewhere, and home again", alloc_remote,  None,                       Nothing),
     row("event to another domain and back",           event_round_trip, Some("round-trip-eventfd"), Count(2_000)),
     row("event to its upcall, same processor",        event_upcall,     Some("signal-eventfd"),     LessThanPeer),
     row("event to its upcall, an idle processor",     event_upcall_other, Some("signal-eventfd"),   LessThanPeer),
