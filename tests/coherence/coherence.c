@@ -76,6 +76,8 @@ extern size_t qemu_plugin_tb_n_insns(const struct tb *);
 extern struct insn *qemu_plugin_tb_get_insn(const struct tb *, size_t);
 extern size_t qemu_plugin_insn_data(const struct insn *, void *, size_t);
 extern uint64_t qemu_plugin_insn_vaddr(const struct insn *);
+extern const void *qemu_plugin_request_time_control(void);
+extern void qemu_plugin_update_ns(const void *, int64_t);
 extern bool qemu_plugin_mem_is_store(uint32_t);
 extern unsigned qemu_plugin_mem_size_shift(uint32_t);
 extern struct hwaddr *qemu_plugin_get_hwaddr(uint32_t, uint64_t);
@@ -95,6 +97,7 @@ enum {
 	MOST_PROCESSORS = 32,
 	REGISTERS = 32,
 	SITES = 1 << 16,
+	TURN = 500,
 	SHOWN = 24,
 };
 
@@ -150,6 +153,7 @@ static struct processor *current;
 static struct reg *general[REGISTERS], *msr, *pir;
 
 static FILE *out;
+static const void *time_control;
 /* Nothing is followed until somebody begins: a boot takes less time then. */
 static bool begun;
 
@@ -292,21 +296,32 @@ static void report(void)
 	memset(&window, 0, sizeof window);
 }
 
-/* A processor takes its turn, or goes on. */
-static void runs(unsigned unused, void *marks)
+static struct processor *running(void)
 {
-	uint64_t number;
+	uint64_t number = value(pir);
 	unsigned n = 0;
 
-	(void)unused;
-	if (!begun && !marks)
-		return;
-	number = value(pir);
 	while (n < known && processors[n].pir != number)
 		n++;
 	if (n == known)
 		processors[known++].pir = number;
-	current = &processors[n];
+	return &processors[n];
+}
+
+/* A processor is about to run so many instructions. */
+static void runs(unsigned unused, void *instructions)
+{
+	static int64_t turn;
+
+	(void)unused;
+	if (!begun)
+		return;
+	current = running();
+	turn -= (int64_t)instructions;
+	if (!window.within || turn > 0)
+		return;
+	turn = TURN;
+	qemu_plugin_update_ns(time_control, 0);
 }
 
 static void begin(unsigned unused, void *unused_too)
@@ -315,6 +330,7 @@ static void begin(unsigned unused, void *unused_too)
 
 	(void)unused, (void)unused_too;
 	begun = true;
+	current = running();
 	if (current->within)
 		return;
 	if (!window.within)
@@ -339,7 +355,7 @@ static void end(unsigned unused, void *unused_too)
 static void translated(plugin_id id, struct tb *tb)
 {
 	size_t count = qemu_plugin_tb_n_insns(tb);
-	bool zeroes = false, marks = false;
+	bool zeroes = false;
 
 	(void)id;
 	for (size_t n = 0; n < count; n++) {
@@ -358,10 +374,9 @@ static void translated(plugin_id id, struct tb *tb)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin, READS_REGISTERS, NULL);
 		if (word == MARK_END)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, end, READS_REGISTERS, NULL);
-		marks |= word == MARK_BEGIN;
 		qemu_plugin_register_vcpu_mem_cb(insn, on_access, READS_REGISTERS, LOADS | STORES, code);
 	}
-	qemu_plugin_register_vcpu_tb_exec_cb(tb, runs, READS_REGISTERS, marks ? tb : NULL);
+	qemu_plugin_register_vcpu_tb_exec_cb(tb, runs, READS_REGISTERS, (void *)count);
 }
 
 /* The first processor is there: what registers are called. */
@@ -413,6 +428,7 @@ EXPORTED int qemu_plugin_install(plugin_id id, const struct info *info, int coun
 		perror("coherence");
 		return 1;
 	}
+	time_control = qemu_plugin_request_time_control();
 	qemu_plugin_register_vcpu_init_cb(id, started);
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
 	return 0;

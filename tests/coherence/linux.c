@@ -20,7 +20,9 @@
 #define MOST	32
 #define PAGE	4096UL
 #define REGION	65536UL	/* bytes that are mapped and unmapped */
-#define PAGES	256UL	/* for faults */
+#define PAGES	64UL	/* for faults */
+#define ROUNDS	5	/* the median counts: a tick of the kernel's falls into few of them */
+#define APART_BY	(2UL << 20)	/* bytes for which one table of pages is */
 #define APART	__attribute__((aligned(65536)))
 
 static _Noreturn void fail(const char *what)
@@ -45,7 +47,7 @@ static char *map(unsigned long bytes)
 	return (char *)NEED(mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
 
-/* The first store to each page. */
+/* The first store to each page. No two workers have pages of one table. */
 static void faults(char *memory, unsigned long times)
 {
 	for (unsigned long page = 0; page < times; page++)
@@ -80,8 +82,8 @@ struct work {
 
 static const struct work works[] = {
 	{ "faults", PAGES, faults },
-	{ "mmaps", 100, allocations },
-	{ "calls", 500, calls },
+	{ "mmaps", 16, allocations },
+	{ "calls", 100, calls },
 };
 
 /* In memory that all have in common: who is there, and the work. */
@@ -125,16 +127,17 @@ static void *worker(void *number)
 	CPU_ZERO(&set);
 	CPU_SET((unsigned long)number, &set);
 	NEED(sched_setaffinity(0, sizeof set, &set));
-	memory = map(PAGES * PAGE);
+	memory = map(2 * APART_BY);
+	memory += -(unsigned long)memory % APART_BY;
 	work->run(memory, work->times);
-	NEED(munmap(memory, PAGES * PAGE));
-	memory = map(PAGES * PAGE);
-	meet(1);
-	mark_begin();
-	work->run(memory, work->times);
-	mark_end(work->times);
-	meet(2);
-	NEED(munmap(memory, PAGES * PAGE));
+	for (unsigned long round = 0; round < ROUNDS; round++) {
+		NEED(madvise(memory, PAGES * PAGE, MADV_DONTNEED));
+		meet(2 * round + 1);
+		mark_begin();
+		work->run(memory, work->times);
+		mark_end(work->times);
+		meet(2 * round + 2);
+	}
 	return NULL;
 }
 
@@ -180,6 +183,8 @@ int main(void)
 					    MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 	for (long count = 1; count <= processors && count <= MOST; count *= 2)
 		for (unsigned n = 0; n < sizeof works / sizeof *works; n++) {
+			printf("coherence: %s, processors: %ld\n", works[n].name, count);
+			fflush(stdout);
 			run(&works[n], count, 't', as_threads);
 			run(&works[n], count, 'p', as_processes);
 		}

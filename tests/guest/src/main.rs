@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod attack;
 mod bench;
+mod coherence;
 mod create;
 mod disk;
 mod events;
@@ -72,6 +73,8 @@ const TESTS: &[(&str, Test)] = &[
     ("measure", measure::own),
     ("vcpus", vcpus::vcpus),
     ("switches", vcpus::switches),
+    ("coherence", coherence::known),
+    ("sharing", coherence::sharing),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
     ("timer", latency::timer),

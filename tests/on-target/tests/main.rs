@@ -5,6 +5,7 @@
 
 mod attack;
 mod attest;
+mod coherence;
 mod control;
 mod debian;
 mod demo;
@@ -44,6 +45,7 @@ fn main() {
     let tests = [
         attack::tests(),
         attest::tests(),
+        coherence::tests(),
         linux::tests(),
         k42::tests(),
         events::tests(),
