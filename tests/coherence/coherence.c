@@ -61,14 +61,12 @@ struct info {
 	} smp;
 };
 
-enum { READS_REGISTERS = 1 };
-enum { LOADS = 1, STORES = 2 };
+enum { READS_REGISTERS = 1, LOADS = 1, STORES = 2 };
 
 extern void qemu_plugin_register_vcpu_init_cb(plugin_id, void (*)(plugin_id, unsigned));
 extern void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct tb *));
 extern void qemu_plugin_register_vcpu_tb_exec_cb(struct tb *, void (*)(unsigned, void *), int, void *);
-extern void qemu_plugin_register_vcpu_insn_exec_cb(struct insn *, void (*)(unsigned, void *), int,
-						   void *);
+extern void qemu_plugin_register_vcpu_insn_exec_cb(struct insn *, void (*)(unsigned, void *), int, void *);
 extern void qemu_plugin_register_vcpu_mem_cb(struct insn *,
 					     void (*)(unsigned, uint32_t, uint64_t, void *), int, int,
 					     void *);
@@ -95,14 +93,10 @@ EXPORTED int qemu_plugin_version = 4;
 enum {
 	LINE_SHIFT = 7,
 	MOST_PROCESSORS = 32,
-	REGISTERS = 32,
 	SITES = 1 << 16,
-	TURN = 500,
-	SHOWN = 24,
+	TURN = 500,	/* instructions */
+	SHOWN = 24,	/* sites in a report */
 };
-
-#define DCBZ		0x7c0007ec
-#define DCBZ_MASK	0xfc0007fe
 
 /* Memory that is followed. Of what a machine does not have no page is ever touched here. */
 #define MEMORY		(16ULL << 30)
@@ -138,10 +132,6 @@ static struct {
 static struct processor {
 	uint64_t pir;
 	bool within;
-	/* Of its last store: tells QEMU's translation which kind of address this is. */
-	uint32_t store;
-	/* The address that it zeroes without its being told as a store. */
-	uint64_t zeroes;
 } processors[MOST_PROCESSORS];
 static unsigned known;
 
@@ -150,14 +140,14 @@ static unsigned known;
 static struct processor *current;
 
 /* The same for all processors: registers of the one that runs. */
-static struct reg *general[REGISTERS], *msr, *pir;
+static struct reg *r3, *msr, *pir;
 
 static FILE *out;
 static const void *time_control;
 /* Nothing is followed until somebody begins: a boot takes less time then. */
 static bool begun;
 
-/* A register as processors in little-endian mode have it. */
+/* A register, as a processor in little-endian mode gives it. */
 static uint64_t value(struct reg *reg)
 {
 	static struct array *bytes;
@@ -171,11 +161,11 @@ static uint64_t value(struct reg *reg)
 	return value;
 }
 
-/* In big-endian mode the machine state register comes the other way round: MSR[LE] tells. */
 static enum mode mode_now(void)
 {
 	uint64_t state = value(msr);
 
+	/* The firmware's processors are in big-endian mode. MSR[LE] tells. */
 	if (!(state & 1))
 		state = __builtin_bswap64(state);
 	return state & MSR_PR ? USER : state & MSR_HV ? HYPERVISOR : SUPERVISOR;
@@ -223,48 +213,25 @@ static void touch(uint64_t line, uint64_t code, bool store)
 		count(line, code, kind);
 }
 
-static void touch_all(const struct hwaddr *hwaddr, uint64_t size, uint64_t code, bool store)
-{
-	uint64_t at, line;
-
-	if (!hwaddr || qemu_plugin_hwaddr_is_io(hwaddr))
-		return;
-	at = qemu_plugin_hwaddr_phys_addr(hwaddr);
-	if (at >= MEMORY - size)
-		return;
-	for (line = at >> LINE_SHIFT << LINE_SHIFT; line < at + size; line += 1 << LINE_SHIFT)
-		touch(line, code, store);
-}
-
+/* What dcbz zeroes comes here as well, as stores of a part after another. */
 static void on_access(unsigned unused, uint32_t how, uint64_t address, void *code)
 {
 	bool store = qemu_plugin_mem_is_store(how);
+	struct hwaddr *hwaddr;
+	uint64_t at, size;
 
 	(void)unused;
 	if (!begun)
 		return;
-	if (store)
-		current->store = how;
-	touch_all(qemu_plugin_get_hwaddr(how, address), 1ULL << qemu_plugin_mem_size_shift(how), (uint64_t)code,
-		  store);
-}
-
-/* dcbz stores without QEMU's saying so. The address is known before; after it, and only if it did not
- * fault, QEMU has its translation at hand, which the instruction behind it asks for. */
-static void before_zero(unsigned unused, void *word)
-{
-	unsigned a = (uint64_t)word >> 16 & 31, b = (uint64_t)word >> 11 & 31;
-
-	(void)unused;
-	if (begun)
-		current->zeroes = (a ? value(general[a]) : 0) + value(general[b]);
-}
-
-static void after_zero(unsigned unused, void *code)
-{
-	(void)unused;
-	if (begun && current->store)
-		touch_all(qemu_plugin_get_hwaddr(current->store, current->zeroes), 1, (uint64_t)code, true);
+	hwaddr = qemu_plugin_get_hwaddr(how, address);
+	if (!hwaddr || qemu_plugin_hwaddr_is_io(hwaddr))
+		return;
+	at = qemu_plugin_hwaddr_phys_addr(hwaddr);
+	size = 1ULL << qemu_plugin_mem_size_shift(how);
+	if (at >= MEMORY - size)
+		return;
+	for (uint64_t line = at >> LINE_SHIFT << LINE_SHIFT; line < at + size; line += 1 << LINE_SHIFT)
+		touch(line, (uint64_t)code, store);
 }
 
 static int by_times(const void *a, const void *b)
@@ -296,11 +263,15 @@ static void report(void)
 	memset(&window, 0, sizeof window);
 }
 
+/* Processors are known by the register that says which one it is. */
 static struct processor *running(void)
 {
 	uint64_t number = value(pir);
 	unsigned n = 0;
 
+	/* The firmware's, again: the number is of 32 bits. */
+	if (number >> 32)
+		number = __builtin_bswap64(number);
 	while (n < known && processors[n].pir != number)
 		n++;
 	if (n == known)
@@ -308,7 +279,10 @@ static struct processor *running(void)
 	return &processors[n];
 }
 
-/* A processor is about to run so many instructions. */
+/* A processor is about to run so many instructions. After enough of them it is the next one's turn: left
+ * alone, QEMU has each go on until the next timer is due, which is for longer than most operations take,
+ * and what two processors do to a line meanwhile would be seen once. There is no call for that. But QEMU
+ * sets its time between turns, so whoever asks for that gives up its own; time does not go back to 0. */
 static void runs(unsigned unused, void *instructions)
 {
 	static int64_t turn;
@@ -326,7 +300,7 @@ static void runs(unsigned unused, void *instructions)
 
 static void begin(unsigned unused, void *unused_too)
 {
-	uint64_t name = value(general[3]);
+	uint64_t name = value(r3);
 
 	(void)unused, (void)unused_too;
 	begun = true;
@@ -346,7 +320,7 @@ static void end(unsigned unused, void *unused_too)
 	if (!current || !current->within)
 		return;
 	current->within = false;
-	window.operations += value(general[3]);
+	window.operations += value(r3);
 	if (!--window.within)
 		report();
 }
@@ -355,7 +329,6 @@ static void end(unsigned unused, void *unused_too)
 static void translated(plugin_id id, struct tb *tb)
 {
 	size_t count = qemu_plugin_tb_n_insns(tb);
-	bool zeroes = false;
 
 	(void)id;
 	for (size_t n = 0; n < count; n++) {
@@ -364,12 +337,6 @@ static void translated(plugin_id id, struct tb *tb)
 		uint32_t word = 0;
 
 		qemu_plugin_insn_data(insn, &word, sizeof word);
-		if (zeroes)
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, after_zero, READS_REGISTERS, code);
-		zeroes = (word & DCBZ_MASK) == DCBZ;
-		if (zeroes)
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, before_zero, READS_REGISTERS,
-							       (void *)(uint64_t)word);
 		if (word == MARK_BEGIN)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin, READS_REGISTERS, NULL);
 		if (word == MARK_END)
@@ -391,15 +358,12 @@ static void started(plugin_id id, unsigned number)
 	all = qemu_plugin_get_registers();
 	registers = all->data;
 	for (unsigned n = 0; n < all->length; n++) {
-		unsigned which;
-		char end;
-
-		if (!strcmp(registers[n].name, "msr"))
+		if (!strcmp(registers[n].name, "r3"))
+			r3 = registers[n].handle;
+		else if (!strcmp(registers[n].name, "msr"))
 			msr = registers[n].handle;
 		else if (!strcmp(registers[n].name, "pir"))
 			pir = registers[n].handle;
-		else if (sscanf(registers[n].name, "r%2u%c", &which, &end) == 1 && which < REGISTERS)
-			general[which] = registers[n].handle;
 	}
 	g_array_free(all, 1);
 }

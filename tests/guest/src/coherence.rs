@@ -30,7 +30,9 @@ struct Line([AtomicU64; WORDS]);
 struct Stack([AtomicU64; 1024]);
 
 impl Line {
-    const NEW: Line = Line([const { AtomicU64::new(0) }; WORDS]);
+    const fn new() -> Line {
+        Line([const { AtomicU64::new(0) }; WORDS])
+    }
 
     fn first(&self) -> &AtomicU64 {
         &self.0[0]
@@ -39,15 +41,15 @@ impl Line {
 
 static STACKS: [Stack; MOST] = [const { Stack([const { AtomicU64::new(0) }; 1024]) }; MOST];
 /// How many vCPUs have started, and how many there are.
-static STARTED: Line = Line::NEW;
-static COUNT: Line = Line::NEW;
+static STARTED: Line = Line::new();
+static COUNT: Line = Line::new();
 /// Meetings: how often a vCPU has come to one.
-static MET: Line = Line::NEW;
+static MET: Line = Line::new();
 /// The turn that it is, counted from the beginning.
-static TURN: Line = Line::NEW;
+static TURN: Line = Line::new();
 
-static SHARED: Line = Line::NEW;
-static OWN: [Line; MOST] = [Line::NEW; MOST];
+static SHARED: Line = Line::new();
+static OWN: [Line; MOST] = [const { Line::new() }; MOST];
 
 unsafe extern "C" {
     /// Calls what r3 says, on the stack in r1 (`vcpus`).
