@@ -6,7 +6,7 @@
  * does not. Followed are loads and stores of guest and hypervisor to memory, by its real addresses.
  * Not followed are instructions, the processor's own walks through page tables, and devices.
  *
- * The plug-in asks for -icount: all processors then take turns on one thread, the same in each run.
+ * It needs -icount, with which all processors take turns on one thread: nothing here is locked.
  * Programs say what is counted by instructions that do nothing (marks.h says which): on each processor from
  * `begin`, with a name in r3, to `end`, with the number of operations in r3. When no processor is
  * within any more, what they did is written to the file that the option `out=` names:
