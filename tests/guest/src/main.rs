@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod attack;
 mod bench;
+mod coherence;
 mod costs;
 mod count;
 mod create;
@@ -88,6 +89,8 @@ const TESTS: &[(&str, Test)] = &[
     ("sync", sync::figures),
     ("contention", sync::contention),
     ("wakes", costs::wakes),
+    ("coherence", coherence::known),
+    ("sharing", coherence::sharing),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
     ("timer", latency::timer),
