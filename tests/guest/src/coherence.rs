@@ -18,7 +18,7 @@ const MOST: usize = 8;
 const TURNS: u64 = 20;
 const TIMES: u64 = 2000;
 /// How often all at once do what they do, so that the median does not have a tick of the hypervisor's.
-const ROUNDS: u64 = 5;
+pub const ROUNDS: u64 = 5;
 /// Atomic integers in a line.
 const WORDS: usize = 16;
 
@@ -68,8 +68,13 @@ pub fn end(operations: u64) {
     unsafe { asm!("xori 22, 22, 0", in("r3") operations, options(nostack)) };
 }
 
+/// Says how many vCPUs there are that meet.
+pub fn expect(count: u64) {
+    COUNT.first().store(count, Ordering::Relaxed);
+}
+
 /// Waits until all vCPUs have come here.
-fn meet() {
+pub fn meet() {
     let count = COUNT.first().load(Ordering::Relaxed);
     let round = MET.first().fetch_add(1, Ordering::AcqRel) / count + 1;
     while MET.first().load(Ordering::Acquire) < round * count {}
@@ -135,16 +140,19 @@ fn in_turns(me: usize, name: [u8; 8], work: Work) {
     }
 }
 
-/// Work that all do at once, as fast as they can.
-fn at_once(me: usize, name: [u8; 8], work: Work) {
-    work(me);
+/// So many operations, of all vCPUs at once, each as fast as it can.
+pub fn all_at_once<A>(name: [u8; 8], operations: u64, work: impl FnOnce() -> A) -> A {
     meet();
     begin(name);
-    for _ in 0..TIMES {
-        work(me);
-    }
-    end(TIMES);
+    let answer = work();
+    end(operations);
     meet();
+    answer
+}
+
+fn at_once(me: usize, name: [u8; 8], work: Work) {
+    work(me);
+    all_at_once(name, TIMES, || (0..TIMES).for_each(|_| work(me)));
 }
 
 fn do_known(me: usize) {
@@ -194,7 +202,7 @@ fn start(number: usize, run: extern "C" fn() -> !) -> Verdict {
 /// Has `vcpus` vCPUs do it.
 fn with_all(options: Options, run: extern "C" fn() -> !, work: Work) -> Verdict {
     let count = options.number("vcpus").map_or(1, |count| count as usize).min(MOST);
-    COUNT.first().store(count as u64, Ordering::Relaxed);
+    expect(count as u64);
     (1..count).try_for_each(|number| start(number, run))?;
     work(0);
     Ok(())

@@ -13,6 +13,7 @@ mod coherence;
 mod costs;
 mod count;
 mod create;
+mod disjoint;
 mod disk;
 mod events;
 mod faults;
@@ -91,6 +92,7 @@ const TESTS: &[(&str, Test)] = &[
     ("wakes", costs::wakes),
     ("coherence", coherence::known),
     ("sharing", coherence::sharing),
+    ("disjoint", disjoint::disjoint),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
     ("timer", latency::timer),

@@ -16,12 +16,16 @@ const TIMES: u64 = 2000;
 
 pub fn tests() -> Vec<Trial> {
     // A nested hypervisor would be counted in its guest's mode.
-    [(Model::Powernv9, 2), (Model::Powernv10, 3)]
-        .map(|(model, vcpus)| {
-            let name = format!("coherence::{}::{vcpus}_vcpus", model.name());
-            test(name, move || known(model, vcpus))
-        })
-        .into()
+    let known_tests = [(Model::Powernv9, 2), (Model::Powernv10, 3)].map(|(model, vcpus)| {
+        let name = format!("coherence::{}::{vcpus}_vcpus", model.name());
+        test(name, move || known(model, vcpus))
+    });
+    let disjoint_tests = [2, 8].map(|vcpus| {
+        let model = Model::Powernv9;
+        let name = format!("coherence::{}::disjoint_{vcpus}_vcpus", model.name());
+        test(name, move || disjoint(model, vcpus))
+    });
+    known_tests.into_iter().chain(disjoint_tests).collect()
 }
 
 fn known(model: Model, vcpus: u32) -> anyhow::Result<()> {
@@ -52,5 +56,32 @@ fn interleaved(window: &Window, vcpus: u32) -> anyhow::Result<()> {
     let moves = window.supervisor.transfers();
     let (least, most) = (window.operations / 250, window.operations / 2);
     ensure!((least..most).contains(&moves), "{moves} of {least} to {most}: {window:?}");
+    Ok(())
+}
+
+/// Work of the K42 kernel's that vCPUs do at once, and how many lines may move for a hundred operations of it,
+/// however many vCPUs there are.
+const DISJOINT: [(&str, u64); 4] = [
+    ("blocks", 1),
+    ("own", 1),
+    // Each in a process of its own; and in one, whose list of regions has a lock.
+    ("faults-p", 15),
+    ("faults-t", 300),
+];
+
+fn disjoint(model: Model, vcpus: u32) -> anyhow::Result<()> {
+    let windows = coherence::guest(model, "disjoint", vcpus)?;
+    let find = |name: &str| {
+        let window = windows.get(&(String::from(name), vcpus)).and_then(|all| Window::median(all));
+        window.with_context(|| format!("no {name} in {windows:?}"))
+    };
+    for (name, most) in DISJOINT {
+        let window = find(name)?;
+        let moves = 100 * window.all().transfers();
+        ensure!(moves <= most * window.operations, "{name}: {window:?}");
+    }
+    // A counter that all have: what moves is seen.
+    let shared = find("shared")?;
+    ensure!(20 * shared.all().transfers() >= shared.operations, "{shared:?}");
     Ok(())
 }

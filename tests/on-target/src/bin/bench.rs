@@ -153,6 +153,11 @@ const SHARING: &[(&str, Who, &str)] = &[
     ("Linux: getppid, threads",                       Who::Linux,             "calls-t"),
     ("Linux: the same, processes",                    Who::Linux,             "calls-p"),
     ("null hypercall, vCPUs of a domain",             Who::Domain("sharing"), "calls"),
+    ("K42: fault on a page of 64 KiB, a process",     Who::Domain("disjoint"), "faults-t"),
+    ("K42: the same, a process on each vCPU",         Who::Domain("disjoint"), "faults-p"),
+    ("K42: a block of the heap, taken and given back", Who::Domain("disjoint"), "blocks"),
+    ("K42: an increment, a rep for each vCPU",        Who::Domain("disjoint"), "own"),
+    ("K42: an increment, a rep for all, for contrast", Who::Domain("disjoint"), "shared"),
 ];
 
 /// How many processors do it at once.
