@@ -10,8 +10,10 @@ use core::ops::Range;
 use k42_object::{Here, Ref};
 use kernel_abi::PAGE_SIZE;
 
-/// By address of their first byte. They do not overlap.
+/// By address of their first byte. They do not overlap. With their lock they have lines of the cache for
+/// themselves: beside it lies what every fault reads.
 #[derive(Default)]
+#[repr(align(128))]
 pub(crate) struct Regions(pub(crate) BTreeMap<u64, (Part, Ref<dyn Region>)>);
 
 impl Regions {
