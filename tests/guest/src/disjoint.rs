@@ -69,6 +69,8 @@ impl Scene {
     fn faults(&self, vcpu: &Vcpu, name: [u8; 8], process: Ref<dyn Process>) -> Result<(), Problem> {
         let part = Part::new(&self.memory, vcpu, process);
         for round in 0..=ROUNDS {
+            // No vCPU's last round ends in this one.
+            meet();
             part.create(&vcpu.enter(), None)?;
             part.pass(process, STORES, 0..1)?;
             let rest = || part.pass(process, STORES, 1..PAGES);

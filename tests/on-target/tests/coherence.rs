@@ -64,9 +64,9 @@ fn interleaved(window: &Window, vcpus: u32) -> anyhow::Result<()> {
 const DISJOINT: [(&str, u64); 4] = [
     ("blocks", 1),
     ("own", 1),
-    // Each in a process of its own; and in one, whose list of regions has a lock.
+    // Each in a process of its own, and all in one.
     ("faults-p", 15),
-    ("faults-t", 300),
+    ("faults-t", 15),
 ];
 
 fn disjoint(model: Model, vcpus: u32) -> anyhow::Result<()> {
