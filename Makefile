@@ -19,7 +19,7 @@ CROSS    := powerpc64le-linux-gnu-
 # Where rustup puts its programs, for a shell that has not been told yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: help setup tools inputs debian images walker build run test bench stress mutate fuzz lint clean distclean
+.PHONY: help setup tools inputs debian images walker build run test bench coherence stress mutate fuzz lint clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -31,7 +31,8 @@ setup: tools inputs ## find or install the toolchain, QEMU and the ppc64le input
 tools:
 	@boot/setup/packages; status=$$?; boot/setup/toolchain && exit $$status
 
-inputs: target/inputs/root.cpio target/inputs/peer.cpio target/inputs/operations.cpio $(NETS)
+inputs: target/inputs/root.cpio target/inputs/peer.cpio target/inputs/operations.cpio target/inputs/coherence.cpio \
+    $(NETS)
 
 # Kernels and busybox. The script knows what is there already, and then leaves this file as it is.
 target/inputs/VERSIONS: tools
@@ -71,7 +72,16 @@ target/inputs/peer.cpio: $(wildcard tests/peer/*) target/inputs/VERSIONS target/
 	@cd target/inputs && cp kvm.ko.xz kvm-hv.ko.xz programs/getppid peer
 	@cd target/inputs/peer && ls | cpio --quiet --create --format newc --owner +0:+0 >../peer.cpio
 
-build: setup images ## build the images and the host tool
+# What counts the lines that move between caches: a plug-in for QEMU, and the Linux whose lines it counts.
+target/coherence.so: tests/coherence/coherence.c tests/coherence/marks.h | tools
+	$(CC) -O2 -Wall -Wextra -shared -fPIC -fvisibility=hidden -o $@ $<
+
+target/inputs/coherence.cpio: tests/coherence/linux.c tests/coherence/marks.h tests/linux/need.h | tools
+	@rm -rf target/inputs/coherence && mkdir -p target/inputs/coherence
+	$(CROSS)gcc -O2 -Wall -Wextra -static -pthread -o target/inputs/coherence/init $<
+	@cd target/inputs/coherence && echo init | cpio --quiet --create --format newc --owner +0:+0 >../coherence.cpio
+
+build: setup images target/coherence.so ## build the images and the host tool
 	@cargo build --quiet --release --package k42
 
 # cargo knows what has changed. An image that has not keeps its time.
@@ -99,6 +109,9 @@ test: build walker ## run every ring of tests; closes with `N passed, N failed`
 
 bench: build ## print the figures: instructions, ours beside KVM-HV's on the same machine, and sizes
 	@tests/bench
+
+coherence: build ## print of the figures only how many lines move between processors' caches
+	@tests/bench lines
 
 stress: build walker ## run the long tests on the emulated machine, those that are marked as ignored, and the models
 	@SCHEDULES=20000 cargo test --manifest-path tests/models/Cargo.toml --target-dir target/models
@@ -131,8 +144,8 @@ lint: tools ## check the format, and clippy's advice for host and target
 
 clean: ## remove what was built; what was downloaded and chosen stays
 	rm -rf target/power target/images target/release target/debug target/lint target/inputs/programs \
-	    target/inputs/root target/inputs/peer target/inputs/operations target/inputs/linux-net-* \
-	    target/inputs/*.cpio
+	    target/inputs/root target/inputs/peer target/inputs/operations target/inputs/coherence \
+	    target/inputs/linux-net-* target/inputs/*.cpio target/coherence.so
 
 distclean: ## remove target/, downloads included
 	rm -rf target

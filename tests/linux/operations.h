@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 
+#include "need.h"
+
 static inline unsigned long timebase(void)
 {
 	unsigned long ticks;
@@ -10,18 +12,6 @@ static inline unsigned long timebase(void)
 	__asm__ volatile("mfspr %0, 268" : "=r"(ticks) : : "memory");
 	return ticks;
 }
-
-/* Says what failed and why, and ends. */
-_Noreturn void fail(const char *what);
-
-/* The value of a call that has to succeed. */
-#define NEED(call)								\
-	({									\
-		long value_ = (long)(call);					\
-		if (value_ == -1)						\
-			fail(#call);						\
-		value_;								\
-	})
 
 struct operation {
 	const char *name;

@@ -16,7 +16,9 @@ use k42_lib::{EffAddr, GuestAddr};
 /// Bytes that one cache operation covers on POWER9 and POWER10.
 const CACHE_BLOCK: u64 = 128;
 
-/// The domain: its memory, its console, its processors. All vCPUs may use it at once.
+/// The domain: its memory, its console, its processors. All vCPUs may use it at once, and none stores to its
+/// lines of the cache: counts of who has it are in another.
+#[repr(align(128))]
 pub struct Domain {
     memory_size: u64,
     /// Guest real addresses of the memory that is the Machine's to store to. No object of the

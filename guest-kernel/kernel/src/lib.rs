@@ -30,6 +30,7 @@ pub mod pm;
 pub mod problem;
 pub mod process;
 pub mod region;
+mod regions;
 pub mod spaces;
 pub mod trap;
 pub mod user_memory;

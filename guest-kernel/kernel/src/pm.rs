@@ -26,14 +26,15 @@ impl Frame {
     }
 }
 
-/// A list that its vCPU alone uses, but for whoever looks for the last frames.
+/// Free frames. A list has lines of the cache for itself: a vCPU's own is used by it alone, but for whoever
+/// looks for the last frames, and where that is found all read.
 #[derive(Default)]
 #[repr(align(128))]
 struct List(Mutex<Vec<Frame>>);
 
 /// The frames of the domain that are not the kernel's own.
 pub struct PageManager {
-    free: Mutex<Vec<Frame>>,
+    free: List,
     /// By vCPU.
     local: Box<[List]>,
 }
@@ -50,7 +51,7 @@ impl PageManager {
         free.sort_unstable();
         free.reverse();
         let local = (0..vcpus).map(|_| List::default()).collect();
-        PageManager { free: Mutex::new(free), local }
+        PageManager { free: List(Mutex::new(free)), local }
     }
 
     fn local(&self, here: &Here<'_>) -> &Mutex<Vec<Frame>> {
@@ -70,7 +71,7 @@ impl PageManager {
 
     #[cold]
     fn refill(&self, here: &Here<'_>) -> Option<Frame> {
-        let mut batch = take(&mut self.free.lock());
+        let mut batch = take(&mut self.free.0.lock());
         if batch.is_empty() {
             // What others have kept. One lock at a time: two that look meet nobody's.
             let others = self.local.iter().map(|list| take(&mut list.0.lock()));
@@ -89,19 +90,19 @@ impl PageManager {
         if local.len() > 2 * BATCH {
             let mut batch = take(&mut local);
             drop(local);
-            self.free.lock().append(&mut batch);
+            self.free.0.lock().append(&mut batch);
         }
     }
 
     /// Takes frames back from something that has ended, wherever that is noticed.
     pub fn release_all(&self, frames: impl IntoIterator<Item = Frame>) {
-        self.free.lock().extend(frames);
+        self.free.0.lock().extend(frames);
     }
 
     /// How many frames are free.
     pub fn free_frames(&self) -> usize {
         let local: usize = self.local.iter().map(|list| list.0.lock().len()).sum();
-        local + self.free.lock().len()
+        local + self.free.0.lock().len()
     }
 }
 

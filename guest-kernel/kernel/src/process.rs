@@ -2,7 +2,9 @@
 //!
 //! Nothing here waits. A region is found, its FCM gives the page, the HAT maps it; the answer is
 //! that the program resumes, or why it cannot. A fault holds no lock of the process while the page is
-//! found: a region that was replaced meanwhile says so, and is looked for again.
+//! found: a region that was replaced meanwhile says so, and is looked for again. Each vCPU remembers the
+//! region that it found last, so that faults of vCPUs that are each in a region of their own touch nothing in
+//! common.
 //!
 //! Who has the lock of a process may take that of an FCM, and who has that, one of the PM: in this order.
 
@@ -13,10 +15,11 @@ use crate::machine::{Machine, SpaceId};
 use crate::pm::PageManager;
 use crate::problem::Problem;
 use crate::region::{Kind, Part, Region};
+use crate::regions::{Regions, check, hide};
 use crate::spaces::Spaces;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 use k42_lib::radix::Access;
@@ -24,7 +27,7 @@ use k42_lib::trace::events::mem as trace;
 use k42_lib::{EffAddr, GuestAddr};
 use k42_object::{Clustered, Here, Ref, clustered};
 use kernel_abi::PAGE_SIZE;
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 /// The most regions an address space has. It bounds what a program can make the kernel remember: each has
 /// two objects, and the domain has identifiers for some 16,000.
@@ -126,21 +129,52 @@ struct AddressSpace {
     memory: Memory,
     hat: Ref<dyn Hat>,
     regions: Mutex<Regions>,
+    /// By vCPU.
+    found: Box<[Found]>,
 }
 
-/// By address of their first byte. They do not overlap.
+/// The region that a vCPU found last, while it is one of the process's, and its addresses. The lock is for
+/// whoever has that of the regions, and changes them.
 #[derive(Default)]
-struct Regions(BTreeMap<u64, (Part, Ref<dyn Region>)>);
+#[repr(align(128))]
+struct Found(Mutex<Option<Placed>>);
+
+/// A region and its addresses.
+type Placed = (Range<u64>, Ref<dyn Region>);
 
 impl AddressSpace {
     fn new(here: &Here<'_>, memory: Memory) -> Result<AddressSpace, Problem> {
         let hat = hat::create(here, &memory)?;
-        Ok(AddressSpace { memory, hat, regions: Mutex::default() })
+        let found = (0..here.vcpus()).map(|_| Found::default()).collect();
+        Ok(AddressSpace { memory, hat, regions: Mutex::default(), found })
     }
 
     fn object(self, here: &Here<'_>) -> Result<Ref<dyn Process>, Problem> {
         let space: Arc<dyn Process> = Arc::new(self);
         Ok(here.create(Clustered::shared(move |_: &Here<'_>, _| space.clone()))?)
+    }
+
+    /// The region at an address, and where it starts.
+    fn region(&self, here: &Here<'_>, address: u64) -> Result<(u64, Ref<dyn Region>), Problem> {
+        let Found(found) = &self.found[here.vcpu() as usize];
+        if let Some((range, region)) = &*found.lock()
+            && range.contains(&address)
+        {
+            return Ok((range.start, *region));
+        }
+        let regions = self.regions.lock();
+        let (part, region) = regions.at(address).ok_or(Problem::NoRegion)?;
+        let start = part.view.start.value();
+        *found.lock() = Some((start..part.end(), *region));
+        Ok((start, *region))
+    }
+
+    /// The regions, for some to be replaced or to go. No vCPU remembers one any more, nor finds one before
+    /// this is let go of.
+    fn changing(&self) -> MutexGuard<'_, Regions> {
+        let regions = self.regions.lock();
+        self.found.iter().for_each(|Found(found)| *found.lock() = None);
+        regions
     }
 
     /// The regions in a child's address space, and their FCMs, each of which all its regions show.
@@ -173,13 +207,8 @@ impl Process for AddressSpace {
         access: Access,
     ) -> Result<(), Problem> {
         loop {
-            let found = self
-                .regions
-                .lock()
-                .at(address.value())
-                .map(|(part, region)| (part.view.start, *region));
-            let (start, region) = found.ok_or(Problem::NoRegion)?;
-            trace::process(here, address.value(), start.value());
+            let (start, region) = self.region(here, address.value())?;
+            trace::process(here, address.value(), start);
             match region.handle_fault(here, address, access) {
                 Err(Problem::Gone) => (),
                 outcome => return outcome,
@@ -242,7 +271,7 @@ impl Process for AddressSpace {
     }
 
     fn destroy_regions(&self, here: &Here<'_>, range: Range<u64>) -> Result<(), Problem> {
-        let mut regions = self.regions.lock();
+        let mut regions = self.changing();
         for part in regions.programs(&range)? {
             regions.replace(here, &part, part.outside(&range))?;
         }
@@ -256,7 +285,7 @@ impl Process for AddressSpace {
         access: Access,
     ) -> Result<(), Problem> {
         check(&range)?;
-        let mut regions = self.regions.lock();
+        let mut regions = self.changing();
         let mut covered = range.start;
         for part in regions.overlapping(&range) {
             if part.view.start.value() > covered {
@@ -288,7 +317,7 @@ impl Process for AddressSpace {
     }
 
     fn end(&self, here: &Here<'_>) -> Result<(), Problem> {
-        let regions = mem::take(&mut *self.regions.lock());
+        let regions = mem::take(&mut *self.changing());
         // Nothing is to be unmapped page by page.
         here.destroy(self.hat)?;
         for (part, region) in regions.0.into_values() {
@@ -296,83 +325,6 @@ impl Process for AddressSpace {
             hide(here, &part)?;
         }
         Ok(())
-    }
-}
-
-/// An FCM shows a part no more.
-fn hide(here: &Here<'_>, part: &Part) -> Result<(), Problem> {
-    show_instead(here, part, Vec::new())
-}
-
-/// An FCM shows these in the place of a part, and ends if nobody shows anything of it.
-fn show_instead(here: &Here<'_>, part: &Part, new: Vec<View>) -> Result<(), Problem> {
-    if !part.fcm.show(here, Some(part.view.clone()), new)? {
-        here.destroy(part.fcm)?;
-    }
-    Ok(())
-}
-
-impl Regions {
-    fn at(&self, address: u64) -> Option<&(Part, Ref<dyn Region>)> {
-        let (_, found) = self.0.range(..=address).next_back()?;
-        (address < found.0.end()).then_some(found)
-    }
-
-    fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = &Part> {
-        let first = self.at(range.start).map_or(range.start, |(part, _)| part.view.start.value());
-        self.0.range(first..range.end).map(|(_, (part, _))| part)
-    }
-
-    /// The regions that `range` touches, if a program may change them all.
-    fn programs(&self, range: &Range<u64>) -> Result<Vec<Part>, Problem> {
-        check(range)?;
-        let parts: Vec<Part> = self.overlapping(range).cloned().collect();
-        let fixed = parts.iter().any(|part| part.kind == Kind::Fixed);
-        if fixed { Err(Problem::NotPermitted) } else { Ok(parts) }
-    }
-
-    /// A region where none is. Without one, its FCM shows the part no more.
-    fn add(&mut self, here: &Here<'_>, part: Part) -> Result<(), Problem> {
-        part.fcm.show(here, None, alloc::vec![part.view.clone()])?;
-        let region = part.create(here).inspect_err(|_| {
-            // It shows it: it has not ended.
-            let _ = hide(here, &part);
-        })?;
-        self.0.insert(part.view.start.value(), (part, region));
-        Ok(())
-    }
-
-    /// Puts parts of a region in its place.
-    fn replace(&mut self, here: &Here<'_>, old: &Part, new: Vec<Part>) -> Result<(), Problem> {
-        let mut made = Vec::new();
-        for part in &new {
-            match part.create(here) {
-                Ok(region) => made.push(region),
-                Err(problem) => {
-                    for region in made {
-                        here.destroy(region)?;
-                    }
-                    return Err(problem);
-                }
-            }
-        }
-        if let Some((_, region)) = self.0.remove(&old.view.start.value()) {
-            here.destroy(region)?;
-        }
-        show_instead(here, old, new.iter().map(|part| part.view.clone()).collect())?;
-        let regions = new.into_iter().zip(made);
-        self.0.extend(regions.map(|(part, made)| (part.view.start.value(), (part, made))));
-        Ok(())
-    }
-}
-
-/// A range of whole pages in the user's part of the address space, and not empty.
-fn check(range: &Range<u64>) -> Result<(), Problem> {
-    let aligned = (range.start | range.end).is_multiple_of(PAGE_SIZE);
-    if aligned && range.start < range.end && range.end <= layout::USER_END.value() {
-        Ok(())
-    } else {
-        Err(Problem::Invalid)
     }
 }
 

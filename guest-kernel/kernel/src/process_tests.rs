@@ -4,6 +4,7 @@ use super::*;
 use crate::fake::Fake;
 use crate::fcm::Image;
 use crate::fcm::computation::{self, Source};
+use alloc::vec::Vec;
 use k42_object::Vcpu;
 use proptest::prelude::*;
 use std::sync::Barrier;

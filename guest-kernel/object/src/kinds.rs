@@ -16,8 +16,10 @@ use core::any::TypeId;
 // By its own name: it lies in a static, and the models' stand-in for `spin` must know that.
 use spin::mutex::SpinMutex;
 
-/// What vCPUs that were made together have of tables, by the vCPU's number.
-pub(crate) type Tables = Vec<Box<Table>>;
+/// What vCPUs that were made together have of tables, by the vCPU's number. In a line of the cache that is
+/// never stored to: every activation finds its table here.
+#[repr(align(128))]
+pub(crate) struct Tables(pub(crate) Vec<Box<Table>>);
 
 struct Kinds {
     /// The chunks that are somebody's: the first so many.
@@ -36,7 +38,7 @@ static KINDS: SpinMutex<Kinds> = SpinMutex::new(Kinds { chunks: Vec::new(), tabl
 /// Fills tables with what is known, and keeps them filled.
 pub(crate) fn register(tables: Tables) -> Arc<Tables> {
     let mut kinds = KINDS.lock();
-    for table in &tables {
+    for table in &tables.0 {
         for (chunk, kind) in kinds.chunks.iter().enumerate() {
             fill(table, chunk, &kind.misses);
         }
@@ -66,7 +68,7 @@ pub(crate) fn claim<I: Interface + ?Sized>(
             }
             let misses = Box::new(misses::<I>(chunk));
             for tables in kinds.tables.iter().filter_map(Weak::upgrade) {
-                tables.iter().for_each(|table| fill(table, chunk, &misses));
+                tables.0.iter().for_each(|table| fill(table, chunk, &misses));
             }
             kinds.chunks.push(Kind { interface, misses });
             chunk

@@ -56,6 +56,11 @@ struct Mailbox {
     mail: Mutex<Mail>,
 }
 
+/// The number of the vCPU that has the token, which it alone passes on. In a line of the cache for itself: what
+/// lies beside it every activation reads.
+#[repr(align(128))]
+struct Token(AtomicU32);
+
 /// How many spaces there have been.
 static SPACES: AtomicU64 = AtomicU64::new(0);
 
@@ -69,8 +74,7 @@ pub(crate) struct Space {
     /// By chunk: the vCPU that gives its identifiers to objects.
     owners: Box<[AtomicU32]>,
     mailboxes: Box<[Mailbox]>,
-    /// The vCPU that has the token, which it alone passes on.
-    token: AtomicU32,
+    token: Token,
     /// What vCPUs had still to drop when they were dropped themselves.
     left: Mutex<Vec<Kept>>,
 }
@@ -79,11 +83,11 @@ impl Space {
     pub(crate) fn new(vcpus: u32) -> Space {
         Space {
             number: SPACES.fetch_add(1, Ordering::Relaxed),
-            tables: kinds::register((0..vcpus).map(|_| table::empty()).collect()),
+            tables: kinds::register(Tables((0..vcpus).map(|_| table::empty()).collect())),
             objects: (0..CHUNKS).map(|_| Mutex::default()).collect(),
             owners: (0..CHUNKS).map(|_| AtomicU32::new(NOBODY)).collect(),
             mailboxes: (0..vcpus).map(|_| Mailbox::default()).collect(),
-            token: AtomicU32::new(0),
+            token: Token(AtomicU32::new(0)),
             left: Mutex::default(),
         }
     }
@@ -193,12 +197,12 @@ impl Space {
 
     /// Whether a vCPU has the token; then it sees all that the others did before they passed it on.
     pub(crate) fn has_token(&self, vcpu: u32) -> bool {
-        self.token.load(Ordering::Acquire) == vcpu
+        self.token.0.load(Ordering::Acquire) == vcpu
     }
 
     /// The token's holder passes it on.
     pub(crate) fn pass_token(&self, vcpu: u32) {
-        self.token.store((vcpu + 1) % self.vcpus(), Ordering::Release);
+        self.token.0.store((vcpu + 1) % self.vcpus(), Ordering::Release);
     }
 }
 

@@ -101,7 +101,7 @@ impl Vcpu {
     }
 
     pub(crate) fn table(&self) -> &Table {
-        &self.space.tables[self.number as usize]
+        &self.space.tables.0[self.number as usize]
     }
 
     /// Whether the table has a rep of this object.

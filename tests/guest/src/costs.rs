@@ -24,17 +24,17 @@ const ROUNDS: usize = 11;
 const OBJECTS: u64 = 100;
 
 #[clustered]
-trait Counter {
+pub trait Counter {
     fn nothing(&self, here: &Here<'_>) -> Result<(), Gone>;
     fn increment(&self, here: &Here<'_>) -> Result<(), Gone>;
     fn count(&self, here: &Here<'_>) -> Result<u64, Gone>;
 }
 
 /// A rep.
-struct Rep(AtomicU64);
+pub struct Rep(AtomicU64);
 
 impl Rep {
-    fn make(_: &Here<'_>, _: u32) -> Arc<dyn Counter> {
+    pub fn make(_: &Here<'_>, _: u32) -> Arc<dyn Counter> {
         Arc::new(Rep(AtomicU64::new(0)))
     }
 }

@@ -32,7 +32,7 @@ const PAGES: u64 = 32;
 const ROUNDS: usize = 5;
 /// A user that touches pages: r4 is the first one, r5 the distance to the next, CTR how many there are.
 /// Loads, and stores from the second part on; each ends with a native call.
-static USER: [u32; 8] = [
+pub static USER: [u32; 8] = [
     0xe864_0000, // ld r3, 0(r4)
     0x7c84_2a14, // add r4, r4, r5
     0x4200_fff8, // bdnz
@@ -43,7 +43,8 @@ static USER: [u32; 8] = [
     0x4400_0002, // sc
 ];
 const LOADS: u64 = USER_AT;
-const STORES: u64 = USER_AT + 16;
+/// Where its stores begin.
+pub const STORES: u64 = USER_AT + 16;
 /// Where the first vCPU's pages are.
 const FIRST: u64 = 0x4000_0000;
 /// A deadline for what an event ends.
@@ -59,23 +60,30 @@ struct Scene {
     done: Mutex<Vec<Result<Counts, Problem>>>,
 }
 
-/// This vCPU's part of a scene.
-struct Part<'a> {
-    scene: &'a Scene,
+/// A vCPU's part: pages that it alone touches.
+pub struct Part<'a> {
+    memory: &'a Memory,
     vcpu: &'a Vcpu,
+    process: Ref<dyn Process>,
     /// Where its pages are.
     range: Range<u64>,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// The part of the vCPU that asks, in a process whose code is [`USER`]. No two have pages of one table.
+    pub fn new(memory: &'a Memory, vcpu: &'a Vcpu, process: Ref<dyn Process>) -> Part<'a> {
+        let first = FIRST + u64::from(kernel_arch::current()) * PAGES * PAGE;
+        Part { memory, vcpu, process, range: first..first + PAGES * PAGE }
+    }
+
     /// Runs the user over these of the pages, in this process; how many ticks that took.
-    fn pass(
+    pub fn pass(
         &self,
         process: Ref<dyn Process>,
         entry: u64,
         pages: Range<u64>,
     ) -> Result<u64, Problem> {
-        let machine = &self.scene.memory.machine;
+        let machine = &self.memory.machine;
         let space = process.space(&self.vcpu.enter())?;
         let state = msr::SF | msr::PR | msr::ME | msr::IR | msr::DR | msr::RI | msr::LE;
         let mut context = Context {
@@ -114,8 +122,9 @@ impl Part<'_> {
         Ok(instructions(with.saturating_sub(without)) / (PAGES - 1))
     }
 
-    fn create(&self, here: &Here<'_>, source: Option<GuestAddr>) -> Result<(), Problem> {
-        let Memory { machine, pm, .. } = &self.scene.memory;
+    /// Makes the region: of zeros, or of what lies in memory there.
+    pub fn create(&self, here: &Here<'_>, source: Option<GuestAddr>) -> Result<(), Problem> {
+        let Memory { machine, pm, .. } = self.memory;
         let (fcm, access) = match source {
             Some(start) => (fixed::create(here, machine, start)?, Access::READ),
             None => {
@@ -123,17 +132,18 @@ impl Part<'_> {
                 (fcm, Access::READ | Access::WRITE)
             }
         };
-        self.scene.process.create_region(here, self.range.clone(), Kind::Default, access, fcm)
+        self.process.create_region(here, self.range.clone(), Kind::Default, access, fcm)
     }
 
-    fn destroy(&self) -> Result<(), Problem> {
+    /// Ends it.
+    pub fn destroy(&self) -> Result<(), Problem> {
         let here = self.vcpu.enter();
-        self.scene.process.destroy_regions(&here, self.range.clone())
+        self.process.destroy_regions(&here, self.range.clone())
     }
 
     /// Counts all kinds.
     fn run(&self) -> Result<Counts, Problem> {
-        let process = self.scene.process;
+        let process = self.process;
         // What is made once for a vCPU, and tables.
         self.create(&self.vcpu.enter(), None)?;
         self.pass(process, STORES, 0..PAGES)?;
@@ -166,8 +176,7 @@ impl Part<'_> {
 
 /// Runs one vCPU's part.
 fn run(scene: &Scene, vcpu: &Vcpu) {
-    let first = FIRST + u64::from(kernel_arch::current()) * PAGES * PAGE;
-    let part = Part { scene, vcpu, range: first..first + PAGES * PAGE };
+    let part = Part::new(&scene.memory, vcpu, scene.process);
     // A look of the hypervisor's that falls into a pass is not the fault's: the median counts.
     let rounds: Result<Vec<Counts>, Problem> = (0..ROUNDS).map(|_| part.run()).collect();
     let counts = rounds.map(|rounds| {

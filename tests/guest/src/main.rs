@@ -10,9 +10,11 @@ extern crate alloc;
 mod allocator;
 mod attack;
 mod bench;
+mod coherence;
 mod costs;
 mod count;
 mod create;
+mod disjoint;
 mod disk;
 mod events;
 mod faults;
@@ -91,6 +93,9 @@ const TESTS: &[(&str, Test)] = &[
     ("sync", sync::figures),
     ("contention", sync::contention),
     ("wakes", costs::wakes),
+    ("coherence", coherence::known),
+    ("sharing", coherence::sharing),
+    ("disjoint", disjoint::disjoint),
     ("signal", latency::signal),
     ("signalled", latency::signalled),
     ("timer", latency::timer),

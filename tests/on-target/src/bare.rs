@@ -30,6 +30,10 @@ pub(crate) struct Linux<'a> {
     pub(crate) words: &'a str,
     /// The machine's memory in bytes.
     pub(crate) memory: u64,
+    /// How many processors it has.
+    pub(crate) processors: u32,
+    /// More of QEMU's options.
+    pub(crate) more: &'a [&'a str],
 }
 
 impl Linux<'_> {
@@ -47,11 +51,16 @@ impl Linux<'_> {
         let log = File::create(folder(self.name, model)?.join("qemu.log"))?;
         let command_line = format!("console=hvc0 {COMMAND_LINE} {}", self.words);
         let append = ["-append", &command_line];
-        let more = append.iter().chain(clock.options()).map(|&word| word.into()).collect();
-        let (memory, disks) = (self.memory, Vec::new());
-        let memory_file = None;
-        let settings =
-            Settings { model, processors: 1, memory, memory_file, gdb: None, disks, more };
+        let more = append.iter().chain(clock.options()).chain(self.more);
+        let settings = Settings {
+            model,
+            processors: self.processors,
+            memory: self.memory,
+            memory_file: None,
+            gdb: None,
+            disks: Vec::new(),
+            more: more.map(|&word| word.into()).collect(),
+        };
         // Its standard input stays open, and QEMU ends with `_qemu`.
         let (_qemu, output, _input) =
             Qemu::start(qemu::command(&settings, &kernel, self.initrd), log)?;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod bare;
+pub mod coherence;
 pub mod describe;
 pub mod figures;
 mod machine;

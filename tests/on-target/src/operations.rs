@@ -65,7 +65,8 @@ pub fn here(model: Model) -> anyhow::Result<Figures> {
 pub fn bare(model: Model) -> anyhow::Result<Figures> {
     let initrd = files::top().join(INITRD);
     let name = "operations-bare";
-    let linux = Linux { name, initrd: &initrd, words: "", memory: MEMORY };
+    let linux =
+        Linux { name, initrd: &initrd, words: "", memory: MEMORY, processors: 1, more: &[] };
     figures(linux.run(model, COUNTED, DONE)?.iter().map(String::as_str), None)
 }
 
@@ -83,7 +84,14 @@ pub fn guest(model: Model) -> anyhow::Result<Figures> {
         "guest_memory={} guest_entry={} guest_tree={}",
         domain.memory_size, domain.entry, domain.device_tree
     );
-    let linux = Linux { name, initrd: &initrd, words: &words, memory: peer::MEMORY };
+    let linux = Linux {
+        name,
+        initrd: &initrd,
+        words: &words,
+        memory: peer::MEMORY,
+        processors: 1,
+        more: &[],
+    };
     let lines = linux.run(model, COUNTED, DONE)?;
     let began = lines.iter().filter_map(|line| figure(line)).find(|(name, _)| name == "started");
     let (_, began) = began.context("the guest does not start")?;

@@ -26,7 +26,14 @@ impl Peer {
     /// When it does not come to its end.
     pub fn measure(model: Model, clock: Clock) -> anyhow::Result<Peer> {
         let initrd = files::top().join(INITRD);
-        let linux = Linux { name: "peer", initrd: &initrd, words: "", memory: MEMORY };
+        let linux = Linux {
+            name: "peer",
+            initrd: &initrd,
+            words: "",
+            memory: MEMORY,
+            processors: 1,
+            more: &[],
+        };
         let lines = linux.run(model, clock, DONE)?;
         Ok(Peer(lines.iter().filter_map(|line| figure(line)).collect()))
     }

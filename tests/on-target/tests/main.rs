@@ -5,6 +5,7 @@
 
 mod attack;
 mod attest;
+mod coherence;
 mod control;
 mod debian;
 mod demo;
@@ -45,6 +46,7 @@ fn main() {
     let tests = [
         attack::tests(),
         attest::tests(),
+        coherence::tests(),
         linux::tests(),
         k42::tests(),
         events::tests(),

@@ -4,14 +4,22 @@
 //! A row of [`ROWS`] is all that a new figure takes: a function of `k42_tests::figures`, the name of
 //! the same thing in `tests/peer/peer.c` where the peer has it, and what is aimed at. A row of
 //! [`OPERATIONS`] is an operation of `tests/linux`: in a Linux domain, in a guest of KVM, and on bare
-//! Linux.
+//! Linux. A row of [`SHARING`] is work that processors do at once and that has nothing in common.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use k42_audit::table::number;
+use k42_tests::coherence::{self, Window, Windows};
 use k42_tests::figures::{
-    Clock, activation, alloc_known, alloc_local, alloc_remote, counter_own, counter_shared, create, create_to_first, disk_read, event_round_trip, event_send, event_upcall, event_upcall_other, fault_fork_last, fault_fork_store, fault_present, fault_zero_fill, getppid, grant_copy, grant_map_unmap, lan_frame, lock_unlock, null_hypercall, object_call, object_first_call, object_miss, populate, published_read, reserved_late_999, reserved_late_worst, start_k42, start_linux, timer, trace_compiled_out, trace_disabled, trace_enabled, vcpu_switch_pair, vcpu_wake_pair, virtual_call,
+    Clock, activation, alloc_known, alloc_local, alloc_remote, counter_own, counter_shared, create,
+    create_to_first, disk_read, event_round_trip, event_send, event_upcall, event_upcall_other,
+    fault_fork_last, fault_fork_store, fault_present, fault_zero_fill, getppid, grant_copy,
+    grant_map_unmap, lan_frame, lock_unlock, null_hypercall, object_call, object_first_call,
+    object_miss, populate, published_read, reserved_late_999, reserved_late_worst, start_k42,
+    start_linux, timer, trace_compiled_out, trace_disabled, trace_enabled, vcpu_switch_pair,
+    vcpu_wake_pair, virtual_call,
 };
 use k42_tests::operations::{self, Figures};
 use k42_tests::peer::Peer;
@@ -132,15 +140,52 @@ const OPERATIONS: &[(&str, &str, Goal)] = &[
     ("kernel's first instruction to its shell",  operations::BOOT,   LessThanGuest),
 ];
 
+/// Who does a row's work.
+#[derive(Clone, Copy)]
+enum Who {
+    /// Linux on the bare machine (`tests/coherence/linux.c`).
+    Linux,
+    /// A domain with a processor for each vCPU, by the name of its test (`tests/guest`).
+    Domain(&'static str),
+}
+
+/// What a person calls the work, who does it, and its name there. All of a test's names are counted in
+/// one run.
+#[rustfmt::skip] // a table
+const SHARING: &[(&str, Who, &str)] = &[
+    ("Linux: fault on an anonymous page, threads",    Who::Linux,             "faults-t"),
+    ("Linux: the same, processes",                    Who::Linux,             "faults-p"),
+    ("Linux: mmap, a store, munmap, threads",         Who::Linux,             "mmaps-t"),
+    ("Linux: the same, processes",                    Who::Linux,             "mmaps-p"),
+    ("Linux: getppid, threads",                       Who::Linux,             "calls-t"),
+    ("Linux: the same, processes",                    Who::Linux,             "calls-p"),
+    ("null hypercall, vCPUs of a domain",             Who::Domain("sharing"), "calls"),
+    ("K42: fault on a page of 64 KiB, a process",     Who::Domain("disjoint"), "faults-t"),
+    ("K42: the same, a process on each vCPU",         Who::Domain("disjoint"), "faults-p"),
+    ("K42: a block of the heap, taken and given back", Who::Domain("disjoint"), "blocks"),
+    ("K42: an increment, a rep for each vCPU",        Who::Domain("disjoint"), "own"),
+    ("K42: an increment, a rep for all, for contrast", Who::Domain("disjoint"), "shared"),
+];
+
+/// How many processors do it at once.
+const AT_ONCE: [u32; 4] = [1, 2, 4, 8];
+
+/// With the word `lines` only those between caches are counted.
 fn main() -> anyhow::Result<ExitCode> {
     let mut failures = Vec::new();
-    for model in MODELS {
+    let all = std::env::args().nth(1).is_none_or(|word| word != "lines");
+    for model in MODELS.into_iter().filter(|_| all) {
         figures(model, &mut failures)?;
         if let Err(error) = linux(model) {
             failures.push(format!("{}: operations of Linux: {error:#}", model.name()));
         }
     }
-    sizes()?;
+    if let Err(error) = sharing(Model::Powernv9) {
+        failures.push(format!("lines between caches: {error:#}"));
+    }
+    if all {
+        sizes()?;
+    }
     for failure in &failures {
         eprintln!("bench: {failure}");
     }
@@ -243,6 +288,45 @@ fn operation(name: &str, goal: Goal, figures: [&Figures; 3]) -> String {
     };
     let (here, to_guest, to_bare) = (cell(here), ratio(guest), ratio(bare));
     format!("{here:>13}{:>15}{bare_cell:>13}{to_guest:>8}{to_bare:>8}  {aim}", cell(guest))
+}
+
+/// Counts and prints, for all work on 1, 2, 4 and 8 processors, the lines that move between their caches.
+fn sharing(model: Model) -> anyhow::Result<()> {
+    let progress = |what: &str| progress(model, &format!("lines between caches, {what}"));
+    progress("Linux");
+    let linux = coherence::linux(model, AT_ONCE[AT_ONCE.len() - 1])?;
+    let mut domains: BTreeMap<&str, Windows> = BTreeMap::new();
+    for (_, who, _) in SHARING {
+        let Who::Domain(test) = *who else { continue };
+        if domains.contains_key(test) {
+            continue;
+        }
+        progress(test);
+        for vcpus in AT_ONCE {
+            domains.entry(test).or_default().append(&mut coherence::guest(model, test, vcpus)?);
+        }
+    }
+    println!("\nLines between caches on {}, an operation: moved + forgotten\n", model.name());
+    let [first, second, third, fourth] = AT_ONCE;
+    println!("{:<48}{first:>15}{second:>15}{third:>15}{fourth:>15}", "processors");
+    for (what, who, name) in SHARING {
+        let windows = match who {
+            Who::Linux => &linux,
+            Who::Domain(test) => &domains[test],
+        };
+        let cells = AT_ONCE.map(|at_once| {
+            let rounds = windows.get(&(String::from(*name), at_once));
+            let Some(window) = rounds.and_then(|rounds| Window::median(rounds)) else {
+                return "not counted".into();
+            };
+            let (lines, operations) = (window.all(), window.operations as f64);
+            let each = |count: u64| count as f64 / operations;
+            format!("{:.2} + {:.2}", each(lines.transfers()), each(lines.upgrade))
+        });
+        let [first, second, third, fourth] = cells;
+        println!("{what:<48}{first:>15}{second:>15}{third:>15}{fourth:>15}");
+    }
+    Ok(())
 }
 
 fn verdict(aim: &str, met: bool) -> String {
