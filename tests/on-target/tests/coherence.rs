@@ -65,23 +65,29 @@ const DISJOINT: [(&str, u64); 4] = [
     ("blocks", 1),
     ("own", 1),
     // Each in a process of its own, and all in one.
-    ("faults-p", 15),
-    ("faults-t", 15),
+    ("faults-p", 2),
+    ("faults-t", 2),
 ];
 
+/// The guest's lines alone count: the hypervisor looks at time and consoles when it is time, a dozen lines of
+/// its own each, in whatever is going on.
 fn disjoint(model: Model, vcpus: u32) -> anyhow::Result<()> {
     let windows = coherence::guest(model, "disjoint", vcpus)?;
-    let find = |name: &str| {
-        let window = windows.get(&(String::from(name), vcpus)).and_then(|all| Window::median(all));
-        window.with_context(|| format!("no {name} in {windows:?}"))
+    // The median of several times, of how many operations.
+    let moves = |name: &str| {
+        let all = windows.get(&(String::from(name), vcpus));
+        let all = all.with_context(|| format!("no {name} in {windows:?}"))?;
+        let guest = |window: &Window| window.user.transfers() + window.supervisor.transfers();
+        let mut moves: Vec<_> = all.iter().map(|w| (guest(w), w.operations)).collect();
+        moves.sort_unstable();
+        moves.get(moves.len() / 2).copied().with_context(|| format!("{name} was never done"))
     };
     for (name, most) in DISJOINT {
-        let window = find(name)?;
-        let moves = 100 * window.all().transfers();
-        ensure!(moves <= most * window.operations, "{name}: {window:?}");
+        let (lines, operations) = moves(name)?;
+        ensure!(100 * lines <= most * operations, "{name}: {lines} lines in {operations}");
     }
     // A counter that all have: what moves is seen.
-    let shared = find("shared")?;
-    ensure!(20 * shared.all().transfers() >= shared.operations, "{shared:?}");
+    let (lines, operations) = moves("shared")?;
+    ensure!(20 * lines >= operations, "shared: {lines} lines in {operations}");
     Ok(())
 }
