@@ -25,7 +25,12 @@ struct Pair(Board);
 
 impl Pair {
     fn new(processors: u32) -> Pair {
-        let guest = Guest { vcpus: 2, ..Guest::new("pair", Personality::Xen) };
+        Pair::of(processors, 2)
+    }
+
+    /// The same of a domain with more vCPUs.
+    fn of(processors: u32, vcpus: u32) -> Pair {
+        let guest = Guest { vcpus, ..Guest::new("pair", Personality::Xen) };
         let mut pair = Pair(Board::new(64, processors, &[guest]));
         pair.0.dispatch(0);
         let map = [u64::from(xen::DOMID_SELF), 0, SHARED >> 12];
@@ -68,8 +73,12 @@ impl Pair {
 
     /// Starts the second vCPU, on processor 1 if there is one.
     fn start_second(&mut self) {
-        assert_eq!(self.op(0, op::VCPUOP_INITIALISE, 1, &[0x4000, 0x8000, 7, 1]), 0);
-        assert_eq!(self.op(0, op::VCPUOP_UP, 1, &[]), 0);
+        self.start(1);
+    }
+
+    fn start(&mut self, vcpu: u64) {
+        assert_eq!(self.op(0, op::VCPUOP_INITIALISE, vcpu, &[0x4000, 0x8000, 7, 1]), 0);
+        assert_eq!(self.op(0, op::VCPUOP_UP, vcpu, &[]), 0);
     }
 
     fn register(&mut self, at: u64) -> i64 {
@@ -360,6 +369,23 @@ fn a_poll_sleeps_until_a_port_is_pending_or_its_time_has_come() {
     }
     poll(&mut pair, 0x3000, 1, 0);
     assert_eq!(pair.0.processors[0].vcpu().map(|v| v.index()), Some(0), "it is pending");
+}
+
+#[test]
+fn the_last_of_many_vcpus_is_woken_from_its_poll() {
+    let mut pair = Pair::of(2, 32);
+    assert_eq!(pair.event(0, event_channel::EVTCHNOP_BIND_IPI, &[0, 0]), 0);
+    let port = pair.answer(1);
+    pair.0.poke(1, 0x3000, &port.to_le_bytes());
+    pair.start(31);
+    pair.0.dispatch(1);
+    assert_eq!(pair.0.processors[1].vcpu().map(|v| v.index()), Some(31));
+    let poll = sched::SCHEDOP_POLL.into();
+    pair.call(1, xen::HYPERVISOR_SCHED_OP, poll, None, &[0x3000, 1, 0]);
+    assert_eq!(pair.0.processors[1].vcpu(), None);
+    assert_eq!(pair.event(0, event_channel::EVTCHNOP_SEND, &[port]), 0);
+    pair.0.dispatch(1);
+    assert_eq!(pair.0.processors[1].vcpu().map(|v| v.index()), Some(31));
 }
 
 #[test]
