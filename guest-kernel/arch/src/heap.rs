@@ -5,7 +5,7 @@ use core::ops::Range;
 use k42_alloc::{FirstFit, Node, Pools, Processor};
 
 /// The most vCPUs that the kernel has pools for.
-pub const MAX_VCPUS: usize = 32;
+pub const MAX_VCPUS: usize = hv_abi::MAX_DOMAIN_VCPUS;
 
 /// The vCPU that the kernel runs on.
 struct Vcpu;

@@ -33,6 +33,9 @@ pub enum Number {
     Token(u64),
 }
 
+/// The most vCPUs of one domain.
+pub const MAX_DOMAIN_VCPUS: usize = 32;
+
 /// r3 with these bits set is a Xen hypercall: the convention of Xen on Power.
 pub const XEN_MARK: u64 = 0xffff_ffff_ffff_0000;
 

@@ -8,6 +8,7 @@ use crate::memory::GuestMemory;
 use crate::papr;
 use crate::vcpu::VcpuId;
 use arrayvec::{ArrayString, ArrayVec};
+pub use hv_abi::MAX_DOMAIN_VCPUS;
 use hv_abi::Rights;
 use k42_lib::{GuestAddr, RealAddr};
 use k42_wire::Channel;
@@ -15,8 +16,6 @@ use xen_sys::hvm;
 
 /// The most domains at a time: each has a console channel.
 pub const MAX_DOMAINS: usize = Channel::MAX as usize;
-/// The most vCPUs of one domain: a word has a bit for each ([`Domain::polling`]).
-pub const MAX_DOMAIN_VCPUS: usize = 32;
 
 /// The parameters that a domain has.
 pub const PARAMETERS: [u32; 5] = [

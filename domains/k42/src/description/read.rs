@@ -16,7 +16,7 @@ use crate::files;
 
 /// The most processors of a machine.
 const MAX_PROCESSORS: u32 = 8;
-/// The most vCPUs a domain may have: the hypervisor's `MAX_DOMAIN_VCPUS`.
+/// The most vCPUs a domain may have: `hv_abi::MAX_DOMAIN_VCPUS`.
 const MAX_VCPUS: u32 = 32;
 /// The longest name of a domain that a controller makes: it travels in a UUID's place.
 const MOST_CREATED_NAME: usize = 16;
